@@ -1,0 +1,152 @@
+import { BrokerError } from '@midge/protocol-core'
+import { Redis } from 'ioredis'
+import type { Logger } from '../ports.ts'
+import { retryDelayMs } from './limits.ts'
+
+/** One log line about an unreachable Redis per this time and connection. */
+const LOG_EVERY_MS = 10_000
+/** A connection that is up but does not finish its handshake is torn down after this. */
+const HANDSHAKE_MS = 5_000
+
+/** How a connection is used, which decides a few of its options. */
+export interface ConnectionRole {
+  name: string
+  /** 0 for connections whose commands block or that only listen. */
+  commandTimeoutMs: number
+}
+
+/**
+ * Opens a connection that never gives up: it retries with backoff, does not queue commands while it is down, and does
+ * not repeat a command by itself, because only the caller knows whether repeating is safe.
+ */
+export function connectRedis(url: string, role: ConnectionRole, logger: Logger): Redis {
+  const redis = new Redis(url, {
+    connectionName: `midge-${role.name}`,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: null,
+    autoResendUnfulfilledCommands: false,
+    connectTimeout: 2_000,
+    keepAlive: 5_000,
+    // With it, a subscribed connection can lose its subscriptions while it starts (ioredis#2037).
+    disableClientInfo: true,
+    retryStrategy: retryDelayMs,
+    reconnectOnError: error => /^(READONLY|MASTERDOWN)/.test(error.message),
+    ...(role.commandTimeoutMs > 0 ? { commandTimeout: role.commandTimeoutMs } : {}),
+  })
+  watchHandshake(redis)
+  logTrouble(redis, role.name, logger)
+  return redis
+}
+
+function watchHandshake(redis: Redis): void {
+  let timer: NodeJS.Timeout | undefined
+  redis.on('connect', () => {
+    clearTimeout(timer)
+    timer = setTimeout(() => redis.disconnect(true), HANDSHAKE_MS)
+  })
+  for (const event of ['ready', 'close', 'end']) redis.on(event, () => clearTimeout(timer))
+}
+
+function logTrouble(redis: Redis, name: string, logger: Logger): void {
+  let loggedAtMs = Number.NEGATIVE_INFINITY
+  let suppressed = 0
+  let isDown = false
+  redis.on('error', (error: Error) => {
+    isDown = true
+    const nowMs = performance.now()
+    if (nowMs - loggedAtMs < LOG_EVERY_MS) {
+      suppressed++
+      return
+    }
+    logger.warn(
+      { event: 'backplane.lost', connection: name, reason: error.message, suppressed },
+      'Redis is not reachable; trying again until it is',
+    )
+    loggedAtMs = nowMs
+    suppressed = 0
+  })
+  redis.on('ready', () => {
+    if (isDown) logger.info({ event: 'backplane.restored', connection: name }, 'Redis answers again')
+    isDown = false
+  })
+}
+
+/** Resolves when the connection can take commands; rejects when it was closed for good. */
+export function whenReady(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') return Promise.resolve()
+  return new Promise((resolve, reject) => {
+    const onReady = (): void => {
+      redis.off('end', onEnd)
+      resolve()
+    }
+    const onEnd = (): void => {
+      redis.off('ready', onReady)
+      reject(new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the connection to Redis was closed'))
+    }
+    if (redis.status === 'end') onEnd()
+    else {
+      redis.once('ready', onReady)
+      redis.once('end', onEnd)
+    }
+  })
+}
+
+/**
+ * Where everybody waits whose command failed: one probe for all, so that a Redis that hangs is not sent the same
+ * frames again and again.
+ */
+export class RedisGate {
+  private readonly redis: Redis
+  private probe: Promise<void> | undefined
+  private readonly stopped: AbortController
+
+  constructor(redis: Redis) {
+    this.redis = redis
+    this.stopped = new AbortController()
+  }
+
+  /** Resolves after a wait, when Redis has answered a PING; rejects when the gate was stopped. */
+  healthy(): Promise<void> {
+    this.probe ??= this.probeUntilHealthy().finally(() => {
+      this.probe = undefined
+    })
+    return this.probe
+  }
+
+  stop(): void {
+    this.stopped.abort()
+  }
+
+  get isStopped(): boolean {
+    return this.stopped.signal.aborted
+  }
+
+  private async probeUntilHealthy(): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      await pause(retryDelayMs(attempt), this.stopped.signal)
+      if (this.isStopped) throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the node is stopping')
+      try {
+        await whenReady(this.redis)
+        await this.redis.ping()
+        return
+      } catch (error) {
+        // A reply that never came says that the connection is dead even if its socket is not.
+        if (this.redis.status === 'ready' && String(error).includes('timed out')) this.redis.disconnect(true)
+      }
+    }
+  }
+}
+
+/** Waits, at most until the signal aborts; never rejects. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise(resolve => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done)
+  })
+}

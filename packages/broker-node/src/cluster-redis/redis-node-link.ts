@@ -1,0 +1,216 @@
+import { FrameReader, type InstanceName, type LinkListener, type Message, type NodeLink } from '@midge/protocol-core'
+import type { Redis } from 'ioredis'
+import type { Logger } from '../ports.ts'
+import type { RedisGate } from './connection.ts'
+import type { ControlBus } from './control-bus.ts'
+import { InboxReader } from './inbox.ts'
+import type { ClusterKeys } from './keys.ts'
+import { INBOX_FRAMES_MAX } from './limits.ts'
+import type { NodeRegistry } from './node-registry.ts'
+import { FlushWaiter, Outbox } from './outbox.ts'
+
+/** What the link reports besides its messages; all optional. */
+export interface LinkReports {
+  /** Messages for `nodeId` that were dropped because the way there was full or the node gone. */
+  onDropped?: (nodeId: string, count: number) => void
+  /** Frames from `senderNodeId` that never arrived: trimmed, or lost by Redis. */
+  onGap?: (senderNodeId: string, missingFrames: number) => void
+  /** A frame that this node could not read. */
+  onUnreadable?: (reason: string) => void
+}
+
+/** What a {@link RedisNodeLink} is made of. */
+export interface RedisNodeLinkOptions extends LinkReports {
+  commands: Redis
+  /** For the blocking read of the inbox alone. */
+  inboxConnection: Redis
+  gate: RedisGate
+  bus: ControlBus
+  registry: NodeRegistry
+  keys: ClusterKeys
+  logger: Logger
+}
+
+/**
+ * {@link NodeLink} over Redis: an inbox stream per node, fed with frames; takeovers over the control bus.
+ *
+ * A takeover message may be lost with the bus; the store's session epoch then refuses the old connection's next write.
+ */
+export class RedisNodeLink implements NodeLink {
+  /** Frames and messages moved so far, both ways, for the metrics. */
+  framesSent = 0
+  framesReceived = 0
+  private readonly options: RedisNodeLinkOptions
+  private readonly outboxes = new Map<string, Outbox>()
+  private readonly frameReader = new FrameReader()
+  private listener: LinkListener | undefined
+  private inbox: InboxReader | undefined
+  private inboxFromId = '$'
+  private dirty: Outbox[] = []
+  private waiter: FlushWaiter | undefined
+  private isTickScheduled = false
+  private knownIds = ''
+  private frameEpoch = 0
+  private readonly endTick: () => void
+
+  constructor(options: RedisNodeLinkOptions) {
+    this.options = options
+    this.endTick = () => this.flushTick()
+    options.registry.observe({
+      onInboxCreated: entryId => {
+        this.inboxFromId = entryId
+        this.inbox?.restartAt(entryId)
+      },
+      onPeers: () => this.tellPeers(),
+      onGone: nodeId => this.forget(nodeId),
+      onDead: nodeId => this.listener?.onNodeDead(nodeId),
+      onLeaseLost: () => this.listener?.onLeaseLost(),
+    })
+    options.bus.onMessage(message => {
+      if (message.kind !== 'takeover') return
+      this.listener?.onTakeover(message.instance, message.clientId, message.epoch)
+    })
+  }
+
+  async start(listener: LinkListener): Promise<void> {
+    this.listener = listener
+    const { registry, bus, inboxConnection, commands, keys, logger, onGap, onUnreadable } = this.options
+    await bus.start()
+    await registry.start()
+    const options = {
+      redis: inboxConnection,
+      commands,
+      key: keys.inbox(registry.nodeId),
+      reader: this.frameReader,
+      onFrame: (reader: FrameReader) => this.receive(reader),
+      onGap: (nodeId: string, missing: number) => {
+        logger.warn({ event: 'cluster.inbox_gap', senderNodeId: nodeId, missingFrames: missing }, 'frames were lost')
+        onGap?.(nodeId, missing)
+      },
+      onUnreadable: (reason: string) => onUnreadable?.(reason),
+      logger,
+    }
+    this.inbox = new InboxReader(options, this.inboxFromId)
+    this.inbox.start()
+    this.tellPeers()
+  }
+
+  peers(): string[] {
+    return this.options.registry.peerIds()
+  }
+
+  send(nodeId: string, instance: InstanceName, message: Message, groups: string[]): void {
+    const outbox = this.outboxes.get(nodeId) ?? this.openOutbox(nodeId)
+    outbox.append(instance, message, groups)
+    if (!outbox.isDirty) this.markDirty(outbox)
+  }
+
+  pokeGroup(nodeId: string, instance: InstanceName, group: string): void {
+    const outbox = this.outboxes.get(nodeId) ?? this.openOutbox(nodeId)
+    outbox.poke(instance, group)
+    if (!outbox.isDirty) this.markDirty(outbox)
+  }
+
+  takeover(nodeId: string, instance: InstanceName, clientId: string, epoch: number): void {
+    this.options.bus.sendTo(nodeId, { kind: 'takeover', instance, clientId, epoch })
+  }
+
+  flushed(): Promise<void> {
+    if (this.waiter === undefined) {
+      this.waiter = new FlushWaiter()
+      this.scheduleTick()
+    }
+    return this.waiter.promise
+  }
+
+  hasLease(): boolean {
+    return this.options.registry.hasLease()
+  }
+
+  async stop(): Promise<void> {
+    await this.flushed().catch(() => undefined)
+    await this.inbox?.stop()
+    await this.options.registry.stop()
+    for (const outbox of this.outboxes.values()) outbox.close()
+    this.outboxes.clear()
+    this.listener = undefined
+  }
+
+  private openOutbox(nodeId: string): Outbox {
+    const { commands, registry, keys, gate, onDropped } = this.options
+    const key = keys.inbox(nodeId)
+    const outbox = new Outbox(registry.nodeId, {
+      nodeId,
+      epoch: this.nextFrameEpoch(),
+      add: async frame => {
+        this.framesSent++
+        const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
+        const entryId = await commands.xadd(key, 'NOMKSTREAM', 'MAXLEN', '~', INBOX_FRAMES_MAX, '*', 'f', bytes)
+        return entryId !== null
+      },
+      untilHealthy: () => gate.healthy(),
+      onDropped: count => onDropped?.(nodeId, count),
+    })
+    this.outboxes.set(nodeId, outbox)
+    return outbox
+  }
+
+  /**
+   * An outbox begins its sequence anew, so each has an epoch of its own: a node that left and came back would take the
+   * first frames of a second outbox for repeats.
+   */
+  private nextFrameEpoch(): number {
+    this.frameEpoch = Math.max(this.options.registry.epoch, this.frameEpoch + 1)
+    return this.frameEpoch
+  }
+
+  private markDirty(outbox: Outbox): void {
+    outbox.isDirty = true
+    this.dirty.push(outbox)
+    this.scheduleTick()
+  }
+
+  private scheduleTick(): void {
+    if (this.isTickScheduled) return
+    this.isTickScheduled = true
+    setImmediate(this.endTick)
+  }
+
+  private flushTick(): void {
+    this.isTickScheduled = false
+    const { dirty, waiter } = this
+    this.dirty = []
+    this.waiter = undefined
+    if (waiter === undefined) {
+      for (const outbox of dirty) outbox.endTick(undefined)
+      return
+    }
+    // Earlier ticks' frames may still be on their way to nodes that this tick had nothing for.
+    for (const outbox of this.outboxes.values()) outbox.endTick(waiter)
+    waiter.paid()
+  }
+
+  private receive(reader: FrameReader): void {
+    this.framesReceived++
+    const { listener } = this
+    if (listener === undefined) return
+    while (reader.next()) {
+      if (reader.message !== undefined) listener.onMessage(reader.instance, reader.message, reader.groups)
+      else listener.onGroupGrew(reader.instance, reader.group)
+    }
+  }
+
+  private tellPeers(): void {
+    const ids = this.peers().sort()
+    const joined = ids.join('\n')
+    if (this.listener === undefined || joined === this.knownIds) return
+    this.knownIds = joined
+    this.listener.onNodesChanged(ids)
+  }
+
+  private forget(nodeId: string): void {
+    this.outboxes.get(nodeId)?.close()
+    this.outboxes.delete(nodeId)
+    this.inbox?.forget(nodeId)
+  }
+}

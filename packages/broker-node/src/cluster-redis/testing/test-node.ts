@@ -1,0 +1,153 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Message, type RouteInterest, type Subscription } from '@midge/protocol-core'
+import type { Logger } from '../../ports.ts'
+import { createRedisCluster, type RedisCluster } from '../create-redis-cluster.ts'
+import type { ClusterTimings } from '../limits.ts'
+
+/** Times that let a test see a death within a second or two, on a busy machine. */
+export const FAST_TIMINGS: ClusterTimings = {
+  heartbeatMs: 200,
+  leaseMs: 1_000,
+  deadMs: 2_000,
+  healthyBeatsMin: 2,
+  pollMs: 200,
+  staleMs: 1_000,
+  barrierMs: 500,
+  commandTimeoutMs: 1_000,
+}
+
+const encoder = new TextEncoder()
+
+/** A message of which tests look at topic and payload. */
+export function textMessage(topicName: string, payload: string, qos: 0 | 1 | 2 = 0): Message {
+  return new Message({
+    topicName,
+    topicBytes: encoder.encode(topicName),
+    payload: encoder.encode(payload),
+    qos,
+    retain: false,
+    properties: new Uint8Array(0),
+    expiresAtMs: 0,
+    publisherId: 'publisher',
+  })
+}
+
+/** A logger that keeps what it is told. */
+export function memoryLogger(lines: string[] = []): Logger {
+  const write = (level: string) => (fields: object, text: string) => {
+    lines.push(`${level} ${JSON.stringify(fields)} ${text}`)
+  }
+  const logger: Logger = {
+    trace: write('trace'),
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    isLevelEnabled: () => true,
+    child: () => logger,
+  }
+  return logger
+}
+
+/** A node without clients: it keeps everything its cluster adapters tell it. */
+export interface TestNode {
+  nodeId: string
+  cluster: RedisCluster
+  /** `<node> <instance> <filter>` → interest. */
+  routes: Map<string, RouteInterest>
+  /** `<instance> <client id> <filter>` → subscription. */
+  stored: Map<string, Subscription>
+  received: { instance: string; topicName: string; payload: string; groups: string[] }[]
+  /** Short lines: `dead x`, `gone x`, `nodes a,b`, `takeover …`, `grew …`, `lease lost`, `gap x n`, `dropped x n`. */
+  events: string[]
+  log: string[]
+  /** Set to count messages instead of keeping them. */
+  onMessage: ((message: Message) => void) | undefined
+  stop(): Promise<void>
+}
+
+/** Joins a node to the cluster at `url` and waits until both adapters have started. */
+export async function startNode(
+  url: string,
+  nodeId: string,
+  timings: Partial<ClusterTimings> = FAST_TIMINGS,
+): Promise<TestNode> {
+  const log: string[] = []
+  const events: string[] = []
+  const cluster = await createRedisCluster({
+    url,
+    keyPrefix: 'test:',
+    nodeId,
+    logger: memoryLogger(log),
+    timings,
+    onDropped: (to, count) => events.push(`dropped ${to} ${count}`),
+    onGap: (from, frames) => events.push(`gap ${from} ${frames}`),
+  })
+  const node: TestNode = {
+    nodeId,
+    cluster,
+    routes: new Map(),
+    stored: new Map(),
+    received: [],
+    events,
+    log,
+    onMessage: undefined,
+    stop: () => cluster.stop(),
+  }
+  try {
+    await Promise.all([startLink(node), startDirectory(node)])
+  } catch (error) {
+    await cluster.stop()
+    throw error
+  }
+  return node
+}
+
+function startLink(node: TestNode): Promise<void> {
+  const { events, received } = node
+  const decoder = new TextDecoder()
+  return node.cluster.link.start({
+    onMessage: (instance, message, groups) => {
+      if (node.onMessage !== undefined) return node.onMessage(message)
+      received.push({ instance, topicName: message.topicName, payload: decoder.decode(message.payload), groups })
+    },
+    onGroupGrew: (instance, group) => events.push(`grew ${instance} ${group}`),
+    onTakeover: (instance, clientId, epoch) => events.push(`takeover ${instance} ${clientId} ${epoch}`),
+    onNodesChanged: ids => events.push(`nodes ${ids.join()}`),
+    onNodeDead: nodeId => events.push(`dead ${nodeId}`),
+    onLeaseLost: () => events.push('lease lost'),
+  })
+}
+
+function startDirectory(node: TestNode): Promise<void> {
+  const { routes, stored, events } = node
+  return node.cluster.directory.start({
+    onRoute: (nodeId, instance, topicFilter, interest) => {
+      const key = `${nodeId} ${instance} ${topicFilter}`
+      if (interest === 0) routes.delete(key)
+      else routes.set(key, interest)
+    },
+    onStored: (instance, clientId, subscription) => {
+      stored.set(`${instance} ${clientId} ${subscription.topicFilter}`, subscription)
+    },
+    onStoredRemoved: (instance, clientId, topicFilter) => stored.delete(`${instance} ${clientId} ${topicFilter}`),
+    onNodeGone: nodeId => {
+      events.push(`gone ${nodeId}`)
+      for (const key of routes.keys()) if (key.startsWith(`${nodeId} `)) routes.delete(key)
+    },
+    onStoredReset: () => stored.clear(),
+  })
+}
+
+/** Polls until `claim` holds; fails with `what` and the value of `detail` when it does not in time. */
+export async function until(
+  what: string,
+  claim: () => boolean,
+  { timeoutMs = 10_000, detail }: { timeoutMs?: number; detail?: () => unknown } = {},
+): Promise<void> {
+  const deadlineMs = Date.now() + timeoutMs
+  while (!claim()) {
+    if (Date.now() > deadlineMs) throw new Error(`not in time: ${what} ${JSON.stringify(detail?.()) ?? ''}`)
+    await sleep(5)
+  }
+}

@@ -1,0 +1,287 @@
+import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
+
+/** Address of a listener; port 0 means that it is off. */
+export interface ListenerConfig {
+  host: string
+  port: number
+  /** Every connection starts with a PROXY protocol header (version 1 or 2). */
+  proxyProtocol: boolean
+}
+
+/** What a listener with TLS needs on top of its address. */
+export interface TlsListenerConfig extends ListenerConfig {
+  certFile: string | undefined
+  keyFile: string | undefined
+  caFile: string | undefined
+  requireClientCert: boolean
+  certCnAsUsername: boolean
+  minVersion: 'TLSv1.2' | 'TLSv1.3'
+}
+
+/** Bounds on what clients may use; every name carries its unit. */
+export interface LimitsConfig {
+  maxPacketBytes: number
+  receiveMax: number
+  inflightInboundMax: number
+  offlineQueueMessages: number
+  offlineQueueBytes: number
+  onlineQueueMessages: number
+  onlineQueueBytes: number
+  sessionExpirySecondsMax: number
+  keepAliveSecondsMax: number
+  topicLevelsMax: number
+  topicAliasMax: number
+  connectTimeoutMs: number
+  outputBufferBytesMax: number
+  drainTimeoutMs: number
+  connectionsMax: number
+  subscriptionsPerSessionMax: number
+}
+
+/** What an acknowledgement to a publisher promises; see `lifecycle/durability.ts` for the sentences. */
+export type Durability = 'memory' | 'everysec' | 'replicated' | 'fsync'
+
+/** The whole configuration of a node: frozen, checked and complete. */
+export interface Config {
+  nodeId: string
+  dataDir: string
+  durability: Durability
+  redis: { url: string | undefined; keyPrefix: string }
+  listeners: {
+    tcp: ListenerConfig
+    tls: TlsListenerConfig
+    ws: ListenerConfig & { paths: string[] }
+    wss: TlsListenerConfig & { paths: string[] }
+  }
+  http: { host: string; port: number }
+  auth: { anonymous: boolean }
+  bootstrap: { user: string; password: string | undefined; apiKey: string | undefined }
+  limits: LimitsConfig
+  suback: { barrierMs: number }
+  log: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'json' | 'pretty' }
+  /** Named deviations from the standard, all off by default; none exists yet. */
+  compatibility: Record<string, never>
+}
+
+/** Value of `dataDir` that keeps everything in memory. */
+export const MEMORY_DATA_DIR = 'memory'
+
+/** What a key says about itself beside its type. */
+export interface KeyMeta {
+  description: string
+  /** Never printed; may also come from a file named by `<NAME>_FILE`. */
+  secret?: boolean
+  /** Path of a file that has to exist. */
+  file?: boolean
+  /** Text for the documentation where the default is computed. */
+  defaultText?: string
+}
+
+const MIB = 1024 * 1024
+const DAY_SECONDS = 86_400
+
+function key<T extends z.ZodType>(schema: T, description: string, rest: Omit<KeyMeta, 'description'> = {}): T {
+  return schema.meta({ description, ...rest })
+}
+
+function whole(min: number, max: number, initial: number): z.ZodDefault<z.ZodNumber> {
+  return z.number().int().min(min).max(max).default(initial)
+}
+
+const text = (max = 1024): z.ZodString => z.string().min(1).max(max)
+const absent = <T extends z.ZodType>(schema: T): z.ZodOptional<T> => schema.optional()
+
+const address = (port: number, what: string, portText?: string) => ({
+  host: key(text(255).default('0.0.0.0'), `Address that ${what} binds.`),
+  port: key(
+    whole(0, 65_535, port),
+    `Port of ${what}; 0 turns it off.`,
+    portText === undefined ? {} : { defaultText: portText },
+  ),
+  proxyProtocol: key(
+    z.boolean().default(false),
+    `Every connection to ${what} starts with a PROXY protocol header (version 1 or 2) from the load balancer; without one it is closed.`,
+  ),
+})
+
+const tlsFiles = (of: string, fallback: string) => ({
+  certFile: key(absent(text()), `PEM file with the certificate chain of ${of}.${fallback}`, { file: true }),
+  keyFile: key(absent(text()), `PEM file with the private key of ${of}.${fallback}`, { file: true }),
+  caFile: key(absent(text()), `PEM file with the authorities that sign client certificates for ${of}.`, { file: true }),
+  requireClientCert: key(
+    z.boolean().default(false),
+    `Refuse a connection to ${of} that shows no certificate signed by \`caFile\`.`,
+  ),
+  certCnAsUsername: key(
+    z.boolean().default(false),
+    'The Common Name of a verified client certificate is the username; no password is asked.',
+  ),
+  minVersion: key(z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.2'), `Oldest TLS version that ${of} accepts.`),
+})
+
+const path = z
+  .string()
+  .max(256)
+  .regex(/^\/[^?#\s]*$/, 'starts with / and has no query')
+const paths = key(z.array(path).min(1).default(['/', '/mqtt']), 'URL paths that accept a WebSocket with MQTT in it.')
+
+const limits = {
+  maxPacketBytes: key(whole(64, 268_435_460, MIB), 'Largest packet a client may send (v5 Maximum Packet Size).'),
+  receiveMax: key(
+    whole(1, 65_535, 100),
+    'QoS 1 and 2 messages that may be unacknowledged at one time, in either direction (v5 Receive Maximum).',
+  ),
+  inflightInboundMax: key(
+    whole(1, 65_535, 1000),
+    'Unacknowledged QoS 1 and 2 messages taken from a client of MQTT 3.1 or 3.1.1, which knows no Receive Maximum; beyond it reading pauses.',
+  ),
+  offlineQueueMessages: key(
+    whole(0, 10_000_000, 1000),
+    'Messages kept for a session while its client is away; the newest is dropped and counted beyond it.',
+  ),
+  offlineQueueBytes: key(
+    whole(0, 64 * 1024 * MIB, 8 * MIB),
+    'Bytes kept for a session while its client is away; the newest is dropped and counted beyond it.',
+  ),
+  onlineQueueMessages: key(
+    whole(1, 100_000_000, 100_000),
+    'Messages waiting for a connected client that acknowledges slowly; the newest is dropped and counted beyond it.',
+  ),
+  onlineQueueBytes: key(
+    whole(1024, 64 * 1024 * MIB, 64 * MIB),
+    'Bytes waiting for a connected client that acknowledges slowly; the newest is dropped and counted beyond it.',
+  ),
+  sessionExpirySecondsMax: key(
+    whole(0, 4_294_967_295, 7 * DAY_SECONDS),
+    'Longest time a session outlives its connection; a longer wish is shortened and the client told. 4294967295 means for ever.',
+  ),
+  keepAliveSecondsMax: key(
+    whole(0, 65_535, 0),
+    'Longest keep-alive; an MQTT 5 client with a longer one, or none, is given this one (v5 Server Keep Alive). 0 means no bound.',
+  ),
+  topicLevelsMax: key(whole(1, 1024, 32), 'Levels in a topic name or filter.'),
+  topicAliasMax: key(
+    whole(0, 65_535, 16),
+    'Topic aliases a client may use when publishing (v5 Topic Alias Maximum); 0 turns them off.',
+  ),
+  connectTimeoutMs: key(whole(100, 600_000, 10_000), 'Time from opening a connection to a complete CONNECT packet.'),
+  outputBufferBytesMax: key(
+    whole(16_384, 1024 * MIB, 16 * MIB),
+    'Bytes waiting for one socket; beyond it QoS 0 is dropped and counted, QoS 1 and 2 wait in the queue of the session.',
+  ),
+  drainTimeoutMs: key(
+    whole(1000, 3_600_000, 60_000),
+    'A socket that takes no byte for this long while bytes wait for it is closed.',
+  ),
+  connectionsMax: key(whole(1, 10_000_000, 100_000), 'Connections this node holds; further ones get "server busy".'),
+  subscriptionsPerSessionMax: key(
+    whole(1, 10_000_000, 10_000),
+    'Subscriptions of one session; a further one gets "quota exceeded".',
+  ),
+}
+
+/** Strict: an unknown key is an error, because a misspelt limit is a missing limit. */
+const schema = z.strictObject({
+  nodeId: key(
+    z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, '1 to 64 letters, digits, ".", "_" or "-"')
+      .default(() => `midge-${randomBytes(4).toString('hex')}`),
+    'Name of this node; unique in its cluster.',
+    { defaultText: '`midge-<random>`' },
+  ),
+  dataDir: key(
+    text().default('.midge/data'),
+    'Folder of the embedded store and of the generated first password, relative to the working directory; `memory` keeps everything in memory only.',
+  ),
+  durability: key(
+    z.enum(['memory', 'everysec', 'replicated', 'fsync']).default('everysec'),
+    'What an acknowledgement promises to a publisher; the sentence of each value is below and in `GET /status`.',
+  ),
+  redis: z.strictObject({
+    url: key(
+      absent(z.string().regex(/^rediss?:\/\/\S+$/, 'starts with redis:// or rediss://')),
+      'Redis that the nodes of a cluster share; absent means one node on its embedded store.',
+      { secret: true, defaultText: 'none' },
+    ),
+    keyPrefix: key(
+      z
+        .string()
+        .regex(/^[^{}\s]{0,64}$/, 'up to 64 characters, no braces or spaces')
+        .default('midge:'),
+      'Start of every key and channel name, so that several clusters can share one Redis.',
+    ),
+  }),
+  listeners: z.strictObject({
+    tcp: z.strictObject(address(1883, 'the MQTT listener')),
+    tls: z.strictObject({
+      ...address(0, 'the MQTT over TLS listener', '8883 when `certFile` is set, else 0'),
+      ...tlsFiles('the TLS listener', ''),
+    }),
+    ws: z.strictObject({ ...address(0, 'the WebSocket listener'), paths }),
+    wss: z.strictObject({
+      ...address(0, 'the secure WebSocket listener', '8443 when `certFile` is set, else 0'),
+      paths,
+      ...tlsFiles('the secure WebSocket listener', ' Absent means the one of `listeners.tls`.'),
+    }),
+  }),
+  http: z.strictObject({
+    host: key(text(255).default('127.0.0.1'), 'Address that the HTTP server (health, metrics, status) binds.'),
+    port: key(whole(0, 65_535, 18_083), 'Port of the HTTP server; 0 turns it off.'),
+  }),
+  auth: z.strictObject({
+    anonymous: key(z.boolean().default(false), 'Let clients in that send neither username nor password.'),
+  }),
+  bootstrap: z.strictObject({
+    user: key(
+      text(128).default('midge'),
+      'First user of the instance `default`; may publish and subscribe everywhere.',
+    ),
+    password: key(absent(text(256)), 'Password of the first user.', {
+      secret: true,
+      defaultText: 'generated at the first start and kept in `bootstrap.json` of the data folder',
+    }),
+    apiKey: key(absent(z.string().min(16).max(256)), 'Key that opens the HTTP API.', {
+      secret: true,
+      defaultText: 'none',
+    }),
+  }),
+  limits: z.strictObject(limits),
+  suback: z.strictObject({
+    barrierMs: key(
+      whole(0, 60_000, 500),
+      'Longest wait of a SUBACK for every live node to have the route; then it is sent anyway and counted.',
+    ),
+  }),
+  log: z.strictObject({
+    level: key(
+      z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+      'Least severe level that is written.',
+    ),
+    format: key(
+      z.enum(['json', 'pretty']).default('json'),
+      'One JSON object a line, or one readable line for a terminal.',
+      { defaultText: '`pretty` when standard output is a terminal, else `json`' },
+    ),
+  }),
+  compatibility: z.strictObject({}),
+})
+
+/** The one schema: type, documentation, environment names and checks come from it. */
+export const configSchema: z.ZodObject = schema
+
+/**
+ * Checks a complete tree of values.
+ *
+ * @returns the configuration with its defaults filled in, or what is wrong, each with the path of its key
+ */
+export function checkConfig(
+  tree: unknown,
+): { ok: true; config: Config } | { ok: false; issues: { path: string; text: string }[] } {
+  const result = schema.safeParse(tree)
+  // The schema spells an absent value as a missing key, `Config` as `undefined`; readers see no difference.
+  if (result.success) return { ok: true, config: result.data as Config }
+  const issues = result.error.issues.map(issue => ({ path: issue.path.join('.'), text: issue.message }))
+  return { ok: false, issues }
+}

@@ -1,0 +1,63 @@
+import type { CommitItem, Message, Qos, Subscription } from '@midge/protocol-core'
+import type { Connection } from './connection.ts'
+import type { Session } from './session.ts'
+
+/** Retained messages read and sent at a time; the next page waits until the client has taken this one. */
+const PAGE_MESSAGES = 100
+
+/**
+ * Sends the retained messages of a new subscription, all of them, as fast as the client takes them.
+ *
+ * A topic whose retained message is replaced while this goes on is left out from then on: the client has the newer one,
+ * and an older must not follow it.
+ */
+export async function replayRetained(connection: Connection, session: Session, subscription: Subscription): Promise<void> {
+  const { store } = connection.broker
+  let cursor: string | undefined
+  do {
+    const page = await store.matchRetained(session.instance, subscription.topicFilter, cursor, PAGE_MESSAGES)
+    if (session.subscriptions.get(subscription.topicFilter) !== subscription) return
+    const messages = page.messages.filter(message => !connection.wasDeliveredLive(message.topicName))
+    await sendPage(connection, session, subscription, messages)
+    await connection.whenRoom()
+    cursor = connection.isClosed ? undefined : page.cursor
+  } while (cursor !== undefined)
+}
+
+async function sendPage(
+  connection: Connection,
+  session: Session,
+  subscription: Subscription,
+  messages: Message[],
+): Promise<void> {
+  const ids = subscription.subscriptionId === 0 ? undefined : [subscription.subscriptionId]
+  const queued: CommitItem[] = []
+  for (const message of messages) {
+    const qos = Math.min(message.qos, subscription.qos) as Qos
+    connection.broker.counters.retainedSent++
+    if (qos === 0) connection.sendPublish(message, 0, true, false, 0, ids)
+    else if (session.isStored) queued.push(toOwnQueue(session, message, qos, ids))
+    else session.sendOrWait(message, qos, true, ids)
+  }
+  if (queued.length === 0) return
+  // Through the queue, so that a client which goes away in between gets the rest when it is back.
+  const results = await connection.broker.store.commit(queued)
+  results.forEach((result, i) => {
+    const item = queued[i]
+    const seq = result.seqs[0] ?? 0
+    const target = item?.sessions[0]
+    if (item === undefined || target === undefined || seq === 0) return
+    session.queue?.onCommitted(seq, item.message, target.qos, true, target.subscriptionIds)
+  })
+}
+
+function toOwnQueue(session: Session, message: Message, qos: Qos, subscriptionIds: number[] | undefined): CommitItem {
+  return {
+    instance: session.instance,
+    message,
+    sessions: [{ clientId: session.clientId, qos, retain: true, subscriptionIds }],
+    groups: [],
+    retain: false,
+    inbound: undefined,
+  }
+}

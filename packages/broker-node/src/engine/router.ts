@@ -1,0 +1,309 @@
+import {
+  FilterIndex,
+  type FilterNode,
+  MatchCache,
+  parseShare,
+  type Qos,
+  RouteInterest,
+  type Subscription,
+} from '@midge/protocol-core'
+import type { Session } from './session.ts'
+import { ShareGroup } from './share-group.ts'
+
+/** Topics whose compiled match is kept; beyond it the least used are compiled again. */
+const MATCH_CACHE_TOPICS_MAX = 65_536
+
+/** What the overlapping subscriptions of one session make of a message. */
+class MergedOptions {
+  /** Highest granted QoS of the matching subscriptions. v5 [MQTT-3.3.4-2], v3.1.1 [MQTT-3.3.5-1]. */
+  qos: Qos
+  /** True only while every matching subscription asks for it. v5 [MQTT-3.8.3-3]. */
+  noLocal: boolean
+  retainAsPublished: boolean
+  /** v5 [MQTT-3.3.4-3], [MQTT-3.3.4-4]. */
+  subscriptionIds: number[] | undefined
+
+  constructor(subscription: Subscription) {
+    this.qos = subscription.qos
+    this.noLocal = subscription.noLocal
+    this.retainAsPublished = subscription.retainAsPublished
+    this.subscriptionIds = subscription.subscriptionId === 0 ? undefined : [subscription.subscriptionId]
+  }
+
+  merge(subscription: Subscription): void {
+    if (subscription.qos > this.qos) this.qos = subscription.qos
+    this.noLocal &&= subscription.noLocal
+    this.retainAsPublished ||= subscription.retainAsPublished
+    if (subscription.subscriptionId !== 0) {
+      this.subscriptionIds ??= []
+      this.subscriptionIds.push(subscription.subscriptionId)
+    }
+  }
+}
+
+/** An online session of this node that a topic reaches. */
+export class LiveTarget extends MergedOptions {
+  readonly session: Session
+
+  constructor(session: Session, subscription: Subscription) {
+    super(subscription)
+    this.session = session
+  }
+}
+
+/** A stored session, online anywhere or nowhere, that a topic reaches at QoS 1 or 2. */
+export class StoredTarget extends MergedOptions {
+  readonly clientId: string
+
+  constructor(clientId: string, subscription: Subscription) {
+    super(subscription)
+    this.clientId = clientId
+  }
+}
+
+export interface RouteTarget {
+  nodeId: string
+  interest: RouteInterest
+}
+
+/** Everything that a topic reaches; shared by all messages of the topic until a subscription changes. */
+export class Match {
+  readonly live: LiveTarget[] = []
+  readonly stored: StoredTarget[] = []
+  readonly nodes: RouteTarget[] = []
+  readonly groups: ShareGroup[] = []
+
+  /** True when nothing outside this process is concerned at any QoS. */
+  get isLocal(): boolean {
+    return this.stored.length === 0 && this.nodes.length === 0 && this.groups.length === 0
+  }
+
+  get isEmpty(): boolean {
+    return this.live.length === 0 && this.isLocal
+  }
+}
+
+type SubscriberKey = Session | string
+type Subscriber =
+  | { kind: 'live'; session: Session; subscription: Subscription }
+  | { kind: 'stored'; clientId: string; subscription: Subscription }
+  | RouteSubscriber
+  | { kind: 'group'; group: ShareGroup }
+type RouteSubscriber = { kind: 'route'; nodeId: string; interest: RouteInterest }
+
+/**
+ * Who gets a message, for one instance: online sessions of this node, stored sessions of the cluster, other nodes and
+ * share groups, all in one filter index so that a topic is matched in one walk.
+ */
+export class Router {
+  /** Grows with every change; a match taken at the same version is still right. */
+  version = 0
+  private readonly index = new FilterIndex<SubscriberKey, Subscriber>()
+  private readonly cache: MatchCache<Match> = new MatchCache<Match>(this.index.changes, MATCH_CACHE_TOPICS_MAX)
+  private readonly groups = new Map<string, ShareGroup>()
+  private readonly routesByNode = new Map<string, Set<string>>()
+  private readonly storedByClient = new Map<string, Map<string, Subscription>>()
+  private readonly found: FilterNode<SubscriberKey, Subscriber>[] = []
+
+  match(topicName: string): Match {
+    const cached = this.cache.get(topicName)
+    if (cached !== undefined) return cached
+    const match = this.compile(topicName)
+    this.cache.set(topicName, match)
+    return match
+  }
+
+  group(name: string): ShareGroup | undefined {
+    return this.groups.get(name)
+  }
+
+  allGroups(): IterableIterator<ShareGroup> {
+    return this.groups.values()
+  }
+
+  addLive(session: Session, subscription: Subscription): void {
+    this.version++
+    if (parseShare(subscription.topicFilter) === undefined) {
+      this.index.add(subscription.topicFilter, session, { kind: 'live', session, subscription })
+    } else {
+      this.openGroup(subscription.topicFilter).addMember(session, subscription.qos)
+    }
+  }
+
+  removeLive(session: Session, topicFilter: string): void {
+    this.version++
+    const group = this.groups.get(topicFilter)
+    if (group === undefined) {
+      this.index.remove(topicFilter, session)
+    } else {
+      group.removeMember(session)
+      this.closeGroup(group)
+    }
+  }
+
+  /**
+   * What other nodes have to send here for this filter, from the online subscribers of this node.
+   * A stored session granted QoS 1 or 2 is fed from its queue, so it needs only the QoS 0 messages.
+   */
+  interestIn(topicFilter: string): RouteInterest {
+    const group = this.groups.get(topicFilter)
+    if (group !== undefined) return group.hasLocalMembers ? RouteInterest.all : RouteInterest.none
+    let interest: RouteInterest = RouteInterest.none
+    for (const subscriber of this.index.node(topicFilter)?.entries.values() ?? []) {
+      if (subscriber.kind !== 'live') continue
+      if (!subscriber.session.isStored || subscriber.subscription.qos === 0) return RouteInterest.all
+      interest = RouteInterest.qos0
+    }
+    return interest
+  }
+
+  storedSubscriptions(clientId: string): Map<string, Subscription> | undefined {
+    return this.storedByClient.get(clientId)
+  }
+
+  addStored(clientId: string, subscription: Subscription): void {
+    this.version++
+    let own = this.storedByClient.get(clientId)
+    if (own === undefined) {
+      own = new Map()
+      this.storedByClient.set(clientId, own)
+    }
+    own.set(subscription.topicFilter, subscription)
+    if (parseShare(subscription.topicFilter) === undefined) {
+      this.index.add(subscription.topicFilter, `s${clientId}`, { kind: 'stored', clientId, subscription })
+    } else {
+      this.openGroup(subscription.topicFilter).addStored(clientId, subscription.qos)
+    }
+  }
+
+  removeStored(clientId: string, topicFilter: string): void {
+    const own = this.storedByClient.get(clientId)
+    if (own?.delete(topicFilter) !== true) return
+    this.version++
+    if (own.size === 0) this.storedByClient.delete(clientId)
+    const group = this.groups.get(topicFilter)
+    if (group === undefined) {
+      this.index.remove(topicFilter, `s${clientId}`)
+    } else {
+      group.removeStored(clientId)
+      this.closeGroup(group)
+    }
+  }
+
+  removeAllStored(): void {
+    for (const [clientId, own] of [...this.storedByClient]) {
+      for (const topicFilter of [...own.keys()]) this.removeStored(clientId, topicFilter)
+    }
+  }
+
+  setRoute(nodeId: string, topicFilter: string, interest: RouteInterest): void {
+    this.version++
+    let own = this.routesByNode.get(nodeId)
+    if (own === undefined) {
+      own = new Set()
+      this.routesByNode.set(nodeId, own)
+    }
+    if (interest === RouteInterest.none) own.delete(topicFilter)
+    else own.add(topicFilter)
+    if (parseShare(topicFilter) !== undefined) {
+      const group = this.openGroup(topicFilter)
+      group.setNode(nodeId, interest !== RouteInterest.none)
+      this.closeGroup(group)
+    } else if (interest === RouteInterest.none) {
+      this.index.remove(topicFilter, `n${nodeId}`)
+    } else {
+      this.index.add(topicFilter, `n${nodeId}`, { kind: 'route', nodeId, interest })
+    }
+  }
+
+  removeNode(nodeId: string): void {
+    const own = this.routesByNode.get(nodeId)
+    if (own === undefined) return
+    for (const topicFilter of [...own]) this.setRoute(nodeId, topicFilter, RouteInterest.none)
+    this.routesByNode.delete(nodeId)
+  }
+
+  private openGroup(name: string): ShareGroup {
+    const known = this.groups.get(name)
+    if (known !== undefined) return known
+    const group = new ShareGroup(name)
+    this.groups.set(name, group)
+    this.index.add(group.topicFilter, `g${name}`, { kind: 'group', group })
+    return group
+  }
+
+  private closeGroup(group: ShareGroup): void {
+    if (!group.isEmpty) return
+    this.groups.delete(group.name)
+    this.index.remove(group.topicFilter, `g${group.name}`)
+  }
+
+  private compile(topicName: string): Match {
+    const found = this.found
+    found.length = 0
+    this.index.matchInto(topicName, found)
+    const match = new Match()
+    const merging = found.length > 1 ? new Merging() : undefined
+    for (const node of found) {
+      for (const subscriber of node.entries.values()) addTo(match, subscriber, merging)
+    }
+    found.length = 0
+    return match
+  }
+}
+
+/** Finds the targets that overlapping subscriptions of one match share. */
+class Merging {
+  readonly live: Map<Session, LiveTarget> = new Map()
+  readonly stored: Map<string, StoredTarget> = new Map()
+  readonly nodes: Map<string, RouteTarget> = new Map()
+}
+
+function addTo(match: Match, subscriber: Subscriber, merging: Merging | undefined): void {
+  switch (subscriber.kind) {
+    case 'live':
+      addLiveTo(match, subscriber.session, subscriber.subscription, merging)
+      return
+    case 'stored':
+      if (subscriber.subscription.qos > 0) addStoredTo(match, subscriber.clientId, subscriber.subscription, merging)
+      return
+    case 'route':
+      addRouteTo(match, subscriber, merging)
+      return
+    case 'group':
+      match.groups.push(subscriber.group)
+  }
+}
+
+function addLiveTo(match: Match, session: Session, subscription: Subscription, merging: Merging | undefined): void {
+  const known = merging?.live.get(session)
+  if (known !== undefined) {
+    known.merge(subscription)
+    return
+  }
+  const target = new LiveTarget(session, subscription)
+  match.live.push(target)
+  merging?.live.set(session, target)
+}
+
+function addStoredTo(match: Match, clientId: string, subscription: Subscription, merging: Merging | undefined): void {
+  const known = merging?.stored.get(clientId)
+  if (known !== undefined) {
+    known.merge(subscription)
+    return
+  }
+  const target = new StoredTarget(clientId, subscription)
+  match.stored.push(target)
+  merging?.stored.set(clientId, target)
+}
+
+function addRouteTo(match: Match, route: RouteSubscriber, merging: Merging | undefined): void {
+  const known = merging?.nodes.get(route.nodeId)
+  if (known !== undefined) {
+    if (route.interest > known.interest) known.interest = route.interest
+    return
+  }
+  const target: RouteTarget = { nodeId: route.nodeId, interest: route.interest }
+  match.nodes.push(target)
+  merging?.nodes.set(route.nodeId, target)
+}

@@ -1,0 +1,14 @@
+export { Counters, DropReason } from './counters.ts'
+export { type AedesHookSet, MidgeBroker, type MidgeBrokerOptions } from './engine/broker.ts'
+export type { EngineLimits } from './engine/limits.ts'
+export type {
+  AuthenticationResult,
+  Authenticator,
+  AuthExchange,
+  ConnectionAcceptor,
+  ConnectionInfo,
+  Credentials,
+  EnhancedAuthenticator,
+  ExchangeStep,
+  Logger,
+} from './ports.ts'

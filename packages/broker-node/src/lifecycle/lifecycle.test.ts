@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { BOOTSTRAP_FILE, ensureBootstrapUser } from './bootstrap.ts'
+import { renderDetailsBox } from './details-box.ts'
+import { DURABILITY_SENTENCES, durabilitySentence } from './durability.ts'
+import type { Details } from './running-node.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'midge-lifecycle-'))
+after(() => rmSync(folder, { recursive: true }))
+
+const unset = { user: 'midge', password: undefined }
+
+test('a configured password is taken as it is and nothing is written', () => {
+  const dataDir = join(folder, 'configured')
+  const user = ensureBootstrapUser(dataDir, { user: 'me', password: 'pw' })
+  assert.deepEqual(user, { username: 'me', password: 'pw', generated: false })
+  assert.throws(() => statSync(dataDir), { code: 'ENOENT' })
+})
+
+test('a generated password is kept, for the owner only, and found again', () => {
+  const dataDir = join(folder, 'deep/er')
+  const first = ensureBootstrapUser(dataDir, unset)
+  assert.match(first.password, /^[A-Za-z0-9]{20}$/)
+  assert.equal(first.generated, true)
+  const path = join(dataDir, BOOTSTRAP_FILE)
+  assert.equal(statSync(path).mode & 0o777, 0o600)
+  assert.deepEqual(ensureBootstrapUser(dataDir, unset), first)
+  assert.equal((JSON.parse(readFileSync(path, 'utf8')) as { password: string }).password, first.password)
+})
+
+test('without a data folder every start makes up its own', () => {
+  const [a, b] = [ensureBootstrapUser(undefined, unset), ensureBootstrapUser(undefined, unset)]
+  assert.notEqual(a.password, b.password)
+})
+
+test('a damaged file and an unusable folder are errors that say what to do', () => {
+  const damaged = join(folder, 'damaged')
+  mkdirSync(damaged)
+  writeFileSync(join(damaged, BOOTSTRAP_FILE), '{"password":')
+  const wanted = { code: 'MIDGE_CONFIG_INVALID', message: /damaged: delete it, or set MIDGE_BOOTSTRAP_PASSWORD/ }
+  assert.throws(() => ensureBootstrapUser(damaged, unset), wanted)
+  writeFileSync(join(folder, 'file'), '')
+  const refused = { code: 'MIDGE_CONFIG_INVALID', message: /cannot .*bootstrap\.json/ }
+  assert.throws(() => ensureBootstrapUser(join(folder, 'file/below'), unset), refused)
+})
+
+const details: Details = {
+  nodeId: 'midge-1',
+  instance: 'default',
+  host: 'localhost',
+  tcpPort: 1883,
+  tlsPort: undefined,
+  wsPort: 8080,
+  wssPort: undefined,
+  httpUrl: 'http://127.0.0.1:18083',
+  username: 'midge',
+  password: "it's",
+  isPasswordGenerated: false,
+  isAnonymousAllowed: false,
+  store: 'embedded in .midge/data',
+}
+
+test('the box shows every detail in lines of one width', () => {
+  const lines = renderDetailsBox(details).split('\n')
+  const box = lines.slice(0, lines.findIndex(line => line.startsWith('└')) + 1)
+  assert.equal(new Set(box.map(line => line.length)).size, 1)
+  const text = box.join('\n')
+  for (const wanted of [
+    /Host +localhost/,
+    /MQTT port +1883/,
+    /WebSocket port +8080/,
+    /TLS port +off/,
+    /User +midge/,
+    /it's/,
+  ]) {
+    assert.match(text, wanted)
+  }
+  assert.match(text, /API +http:\/\/127\.0\.0\.1:18083/)
+})
+
+test('the commands below the box can be pasted, quotes included', () => {
+  const text = renderDetailsBox(details)
+  assert.match(text, /mosquitto_sub -h localhost -p 1883 -u midge -P 'it'\\''s' -V mqttv5 -t 'hello\/#' -v/)
+  assert.match(text, /mosquitto_pub -h localhost -p 1883 -u midge -P 'it'\\''s' /)
+  assert.doesNotMatch(renderDetailsBox({ ...details, tcpPort: undefined }), /mosquitto/)
+})
+
+test('a node that keeps nothing on disk promises no more than memory', () => {
+  assert.equal(durabilitySentence('fsync', true), DURABILITY_SENTENCES.memory)
+  assert.equal(durabilitySentence('fsync', false), DURABILITY_SENTENCES.fsync)
+})

@@ -1,0 +1,196 @@
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Counters } from '../counters.ts'
+import type { ConnectionAcceptor, ConnectionInfo, Logger } from '../ports.ts'
+import { classifyFirstBytes, describeWrongProtocol, expectedFirstBytes, type FirstBytes } from './first-bytes.ts'
+import type { ListenerOptions } from './options.ts'
+import { parseProxyHeader } from './proxy-protocol.ts'
+import type { RepeatedLog } from './repeated-log.ts'
+
+/** What all connections of one listener share on their way in. */
+export interface Entrance {
+  readonly options: ListenerOptions
+  readonly acceptor: ConnectionAcceptor
+  readonly counters: Counters
+  readonly logger: Logger
+  readonly repeatedLog: RepeatedLog
+  /** Connections that were not handed over yet. */
+  readonly arrivals: Set<Arrival>
+  /** Puts TLS or WebSocket around a checked socket; absent for a plain listener. */
+  readonly upgrade: ((arrival: Arrival, socket: Socket) => void) | undefined
+}
+
+let lastConnectionNumber = 0
+
+/**
+ * One connection between `accept()` and its first MQTT byte: PROXY header, a look at the first bytes, TLS and
+ * WebSocket around it, all under one deadline. After {@link Arrival.handOver} nothing of it stays on the stream.
+ */
+export class Arrival {
+  /** Filled while the connection arrives; final when it is handed over. */
+  readonly info: ConnectionInfo
+  readonly socket: Socket
+  private readonly entrance: Entrance
+  private readonly deadline: NodeJS.Timeout
+  private awaitsProxyHeader: boolean
+  /** Beginning of a PROXY header that came in pieces. */
+  private held: Buffer | undefined
+
+  constructor(socket: Socket, entrance: Entrance) {
+    this.socket = socket
+    this.entrance = entrance
+    this.awaitsProxyHeader = entrance.options.proxyProtocol
+    this.info = {
+      connectionId: (++lastConnectionNumber).toString(36),
+      transport: entrance.options.kind,
+      instance: entrance.options.instance,
+      remoteAddress: plainAddress(socket.remoteAddress ?? ''),
+      remotePort: socket.remotePort ?? 0,
+      localPort: socket.localPort ?? 0,
+      certCommonName: undefined,
+    }
+    this.deadline = setTimeout(onDeadline, entrance.options.connectTimeoutMs, this)
+    entrance.arrivals.add(this)
+    socket.on('error', ignoreError)
+    socket.on('close', this.onClose)
+    socket.on('data', this.onSocketBytes)
+  }
+
+  /** Waits for the first decoded bytes of a stream around the socket, then hands it over. */
+  awaitMqtt(stream: Duplex): void {
+    // Errors and closes of an outer stream end the socket too, where they are noticed.
+    stream.on('error', ignoreError)
+    stream.once('data', (bytes: Buffer) => {
+      const seen = classifyFirstBytes(bytes)
+      if (seen !== 'mqtt') {
+        this.refuse(seen)
+        stream.destroy()
+        return
+      }
+      stream.off('error', ignoreError)
+      this.handOver(stream, bytes)
+    })
+  }
+
+  /** `name` comes from a verified certificate; it is an identity, so only a listener that says so passes it on. */
+  setCertCommonName(name: string | undefined): void {
+    this.info.certCommonName = this.entrance.options.tellCertCommonName === false ? undefined : name
+  }
+
+  /** Counts and logs bytes of the wrong protocol and closes the connection. */
+  refuse(seen: FirstBytes): void {
+    const { options, counters, repeatedLog } = this.entrance
+    const kind = seen === 'mqtt' ? 'plain_mqtt' : seen
+    counters.sawWrongProtocol(kind)
+    repeatedLog.info(
+      kind,
+      { event: 'listener.wrong_protocol', seen: kind, remoteAddress: this.info.remoteAddress },
+      describeWrongProtocol(seen, options, this.info.localPort),
+    )
+    this.socket.destroy()
+  }
+
+  /** Closes the connection for a reason that the catalogue of first bytes does not have. */
+  refuseFor(kind: string, text: string): void {
+    this.entrance.counters.sawWrongProtocol(kind)
+    this.entrance.repeatedLog.info(
+      kind,
+      { event: 'listener.refused', seen: kind, remoteAddress: this.info.remoteAddress },
+      `${text} on port ${this.info.localPort}`,
+    )
+    this.socket.destroy()
+  }
+
+  expire(): void {
+    this.entrance.counters.connectTimeouts++
+    this.entrance.logger.debug(
+      {
+        event: 'listener.connect_timeout',
+        connectionId: this.info.connectionId,
+        remoteAddress: this.info.remoteAddress,
+      },
+      'No MQTT byte in time',
+    )
+    this.socket.destroy()
+  }
+
+  private readonly onSocketBytes = (chunk: Buffer): void => {
+    const bytes = this.awaitsProxyHeader ? this.takeProxyHeader(chunk) : chunk
+    if (bytes === undefined || bytes.length === 0) return
+    const seen = classifyFirstBytes(bytes)
+    if (seen !== expectedFirstBytes(this.info.transport)) {
+      this.refuse(seen)
+      return
+    }
+    const { upgrade } = this.entrance
+    if (upgrade === undefined) {
+      this.socket.off('error', ignoreError)
+      this.handOver(this.socket, bytes)
+      return
+    }
+    this.socket.off('data', this.onSocketBytes)
+    this.socket.pause()
+    this.socket.unshift(bytes)
+    upgrade(this, this.socket)
+  }
+
+  /** @returns the bytes behind the header; `undefined` while it is incomplete or when it was refused */
+  private takeProxyHeader(chunk: Buffer): Buffer | undefined {
+    const bytes = this.held === undefined ? chunk : Buffer.concat([this.held, chunk])
+    const header = parseProxyHeader(bytes)
+    if (header === undefined) {
+      this.held = bytes
+      return undefined
+    }
+    if (header === 'malformed') {
+      this.refuseFor('proxy_malformed', 'Connection without a valid PROXY protocol header')
+      return undefined
+    }
+    this.held = undefined
+    this.awaitsProxyHeader = false
+    if (header.source !== undefined) {
+      this.info.remoteAddress = plainAddress(header.source.address)
+      this.info.remotePort = header.source.port
+    }
+    this.setCertCommonName(header.certCommonName)
+    return bytes.subarray(header.length)
+  }
+
+  private handOver(stream: Duplex, bytes: Buffer): void {
+    this.forget()
+    this.socket.off('close', this.onClose)
+    this.socket.off('data', this.onSocketBytes)
+    stream.pause()
+    stream.unshift(bytes)
+    try {
+      this.entrance.acceptor.accept(stream, this.info)
+    } catch (error) {
+      this.entrance.logger.error({ event: 'listener.accept_failed', err: error }, 'The engine refused a connection')
+      stream.on('error', ignoreError)
+      stream.destroy()
+      return
+    }
+    // An explicit pause is not undone by adding a listener; without a listener the bytes would be lost.
+    if (stream.listenerCount('data') > 0) stream.resume()
+  }
+
+  private readonly onClose = (): void => {
+    this.forget()
+  }
+
+  private forget(): void {
+    clearTimeout(this.deadline)
+    this.entrance.arrivals.delete(this)
+  }
+}
+
+function onDeadline(arrival: Arrival): void {
+  arrival.expire()
+}
+
+function ignoreError(): void {}
+
+/** IPv4 clients of a dual-stack socket are shown as IPv4. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+}

@@ -1,0 +1,112 @@
+import { createServer, type Server } from 'node:net'
+import { BrokerError } from '@midge/protocol-core'
+import type { Counters } from '../counters.ts'
+import type { ConnectionAcceptor, Logger } from '../ports.ts'
+import { Arrival, type Entrance } from './arrival.ts'
+import type { ListenerOptions, RunningListener } from './options.ts'
+import { RepeatedLog } from './repeated-log.ts'
+import { createTlsLayer } from './tls-layer.ts'
+import { createWebSocketLayer } from './web-socket-layer.ts'
+
+const BACKLOG = 4096
+const KEEP_ALIVE_PROBE_MS = 60_000
+
+/**
+ * Starts one listener and hands every connection that begins to speak MQTT to `acceptor`.
+ *
+ * A plain TCP connection is handed over as the bare `net.Socket`, with its first bytes put back and no listener left.
+ *
+ * @throws {@link BrokerError} `MIDGE_PORT_IN_USE` naming address and setting; `MIDGE_CONFIG_INVALID` for an address
+ * that cannot be had or a certificate file that cannot be used
+ */
+export async function startListener(
+  options: ListenerOptions,
+  acceptor: ConnectionAcceptor,
+  logger: Logger,
+  counters: Counters,
+): Promise<RunningListener> {
+  const entrance: Entrance = {
+    options,
+    acceptor,
+    counters,
+    logger,
+    repeatedLog: new RepeatedLog(logger),
+    arrivals: new Set(),
+    upgrade: createUpgrade(options, logger, counters),
+  }
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS })
+  server.maxConnections = options.connectionsMax
+  server.on('connection', socket => {
+    // A client may be gone between the kernel's accept and this call; then there is no address and no event to come.
+    if (socket.destroyed) return
+    new Arrival(socket, entrance)
+  })
+  server.on('drop', () => {
+    counters.connectionsRefusedTotal++
+    entrance.repeatedLog.info(
+      'connections_max',
+      { event: 'listener.connections_max', connectionsMax: options.connectionsMax },
+      'Connection closed: the listener has all the connections it may have',
+    )
+  })
+  const address = await listen(server, options)
+  // For example EMFILE: accept() fails for now, the listener stays.
+  server.on('error', error => logger.error({ event: 'listener.failed', err: error }, 'The listener had an error'))
+  return new NodeListener(options, address, server, entrance)
+}
+
+function createUpgrade(options: ListenerOptions, logger: Logger, counters: Counters): Entrance['upgrade'] {
+  const webSocketLayer =
+    options.kind === 'ws' || options.kind === 'wss' ? createWebSocketLayer(options, logger, counters) : undefined
+  if (options.kind === 'tcp' || options.kind === 'ws') return webSocketLayer
+  return createTlsLayer(options, logger, counters, webSocketLayer)
+}
+
+function listen(server: Server, options: ListenerOptions): Promise<RunningListener['address']> {
+  const { host, port, setting } = options
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => {
+      reject(
+        error.code === 'EADDRINUSE'
+          ? new BrokerError('MIDGE_PORT_IN_USE', `Port ${port} on ${host} is in use; set ${setting} to another one`, {
+              cause: error,
+            })
+          : new BrokerError('MIDGE_CONFIG_INVALID', `Cannot listen on ${host}:${port} (${setting}): ${error.message}`, {
+              cause: error,
+            }),
+      )
+    }
+    server.once('error', onError)
+    server.listen({ host, port, backlog: options.backlog ?? BACKLOG }, () => {
+      server.off('error', onError)
+      const bound = server.address()
+      resolve({ host, port: typeof bound === 'object' && bound !== null ? bound.port : port })
+    })
+  })
+}
+
+class NodeListener implements RunningListener {
+  readonly kind: RunningListener['kind']
+  readonly address: RunningListener['address']
+  private readonly server: Server
+  private readonly entrance: Entrance
+
+  constructor(options: ListenerOptions, address: RunningListener['address'], server: Server, entrance: Entrance) {
+    this.kind = options.kind
+    this.address = address
+    this.server = server
+    this.entrance = entrance
+  }
+
+  async stopAccepting(): Promise<void> {
+    if (!this.server.listening) return
+    // The callback would wait for every open connection; the port itself is free after this turn of the event loop.
+    this.server.close()
+    await new Promise<void>(resolve => setImmediate(resolve))
+  }
+
+  async close(): Promise<void> {
+    await this.stopAccepting()
+    for (const arrival of this.entrance.arrivals) arrival.socket.destroy()
+  }
+}

@@ -1,0 +1,138 @@
+import {
+  type CommitItem,
+  type CommitResult,
+  type DetachedMessage,
+  detachMessage,
+  type InstanceName,
+  type QueueLimits,
+} from '@midge/protocol-core'
+import { type EntryQueue, StoredEntry } from './entry-queue.ts'
+import type { Groups } from './groups.ts'
+import type { Recorder } from './recorder.ts'
+import { RetainedRecord, type Session, type State } from './state.ts'
+
+/** Applies committed messages to queues, groups and retained messages. */
+export class Commits {
+  readonly #state: State
+  readonly #recorder: Recorder
+  readonly #groups: Groups
+  readonly #limits: QueueLimits
+
+  constructor(state: State, recorder: Recorder, groups: Groups, limits: QueueLimits) {
+    this.#state = state
+    this.#recorder = recorder
+    this.#groups = groups
+    this.#limits = limits
+  }
+
+  apply(item: CommitItem, nowMs: number): CommitResult {
+    const { instance, inbound, sessions, groups } = item
+    const result: CommitResult = {
+      status: 'stored',
+      seqs: new Array<number>(sessions.length).fill(0),
+      droppedGroups: 0,
+    }
+    if (inbound !== undefined) {
+      const publisher = this.#state.session(instance, inbound.clientId)
+      if (publisher === undefined || publisher.epoch !== inbound.epoch) {
+        result.status = 'fenced'
+        return result
+      }
+      if (publisher.inbound.has(inbound.packetId)) {
+        result.status = 'duplicate'
+        return result
+      }
+      publisher.inbound.add(inbound.packetId)
+      this.#recorder.inbound(publisher, inbound.packetId)
+    }
+    if (sessions.length === 0 && groups.length === 0 && !item.retain) return result
+    const detached = detachMessage(item.message)
+    for (let i = 0; i < sessions.length; i++) {
+      const target = sessions[i]
+      const session = target === undefined ? undefined : this.#state.session(instance, target.clientId)
+      if (target === undefined || session === undefined) continue
+      result.seqs[i] = this.#append(session, new StoredEntry(detached.message, target, detached.bytes.length), {
+        bytes: detached.bytes,
+        nowMs,
+      })
+    }
+    for (const group of groups) {
+      if (!this.#groups.append(instance, group, detached, nowMs)) result.droppedGroups++
+    }
+    if (item.retain) this.#retain(instance, detached)
+    return result
+  }
+
+  removeRetained(record: RetainedRecord): void {
+    const { topicName } = record.message
+    const index = this.#state.tenant(record.instance).retained
+    if (index.get(topicName) !== record) return
+    index.delete(topicName)
+    this.#state.retainedDeadlines.cancel(record)
+    this.#recorder.retainedRemoved(record.instance, topicName)
+  }
+
+  #append(session: Session, entry: StoredEntry, context: { bytes: Uint8Array; nowMs: number }): number {
+    if (this.#isFull(session, entry.size)) {
+      this.#dropExpired(session, context.nowMs)
+      if (this.#isFull(session, entry.size)) return 0
+    }
+    const seq = session.queue.append(entry)
+    this.#recorder.entry(session, seq, entry, context.bytes)
+    return seq
+  }
+
+  #isFull(session: Session, size: number): boolean {
+    const { queue } = session
+    const limits = this.#limits
+    return session.connected
+      ? queue.count >= limits.onlineMessagesMax || queue.bytes + size > limits.onlineBytesMax
+      : queue.count >= limits.offlineMessagesMax || queue.bytes + size > limits.offlineBytesMax
+  }
+
+  /** Messages that nobody may see any more do not keep others out. */
+  #dropExpired(session: Session, nowMs: number): void {
+    const { queue } = session
+    const { tailSeq } = queue
+    for (let seq = queue.headSeq; seq <= tailSeq; seq++) {
+      const entry = queue.at(seq)
+      if (entry === undefined || !isExpired(entry, nowMs)) continue
+      queue.remove(seq)
+      this.#recorder.entryRemoved(session, seq, entry)
+    }
+    if (queue.count === 0) this.#recorder.queueEmptied(session)
+  }
+
+  #retain(instance: InstanceName, detached: DetachedMessage): void {
+    const { message, bytes } = detached
+    const index = this.#state.tenant(instance).retained
+    const old = index.get(message.topicName)
+    if (message.payload.length === 0) {
+      if (old !== undefined) this.removeRetained(old)
+      return
+    }
+    if (old !== undefined) this.#state.retainedDeadlines.cancel(old)
+    const record = new RetainedRecord(instance, message)
+    index.set(message.topicName, record)
+    if (message.expiresAtMs !== 0) this.#state.retainedDeadlines.schedule(record, message.expiresAtMs)
+    this.#recorder.retained(instance, message.topicName, bytes)
+  }
+}
+
+/** Whether a reader is not to see the entry; a released one is still owed its PUBREL. v5 [MQTT-3.3.2-5] */
+export function isExpired(entry: StoredEntry, nowMs: number): boolean {
+  const { expiresAtMs } = entry.message
+  return expiresAtMs !== 0 && expiresAtMs <= nowMs && !entry.released
+}
+
+/** Drops the entries up to `upToSeq`. */
+export function acknowledge(session: Session, upToSeq: number, recorder: Recorder): void {
+  const { queue }: { queue: EntryQueue } = session
+  const last = Math.min(upToSeq, queue.tailSeq)
+  if (last < queue.headSeq) return
+  for (let seq = queue.headSeq; seq <= last; seq++) {
+    const entry = queue.remove(seq)
+    if (entry !== undefined) recorder.entryRemoved(session, seq, entry)
+  }
+  if (queue.count === 0) recorder.queueEmptied(session)
+}

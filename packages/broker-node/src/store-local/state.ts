@@ -1,0 +1,170 @@
+import {
+  type InstanceName,
+  type Message,
+  type Qos,
+  RetainedIndex,
+  type StoredWill,
+  type Subscription,
+} from '@midge/protocol-core'
+import { Deadlines, type Scheduled } from './deadlines.ts'
+import { EntryQueue } from './entry-queue.ts'
+
+/** One session, connected or not. Scheduled for its expiry while it is not connected. */
+export class Session implements Scheduled {
+  readonly instance: InstanceName
+  readonly clientId: string
+  /** Names the session in journal keys, so that these stay short whatever the client id is. */
+  readonly id: number
+  epoch = 0
+  nodeId = ''
+  connected = false
+  expirySeconds = 0
+  /** Newest queue entry that may have been sent on the connections of before. */
+  sentSeq = 0
+  dueAtMs = 0
+  /** The will of the open connection. */
+  will: StoredWill | undefined = undefined
+  /** The will of the last connection while its delay runs. */
+  pendingWill: WillRecord | undefined = undefined
+  readonly subscriptions: Map<string, Subscription> = new Map()
+  readonly inbound: Set<number> = new Set()
+  readonly queue: EntryQueue = new EntryQueue()
+  /** Groups of which this session holds messages. */
+  readonly heldGroups: Set<Group> = new Set()
+
+  constructor(instance: InstanceName, clientId: string, id: number) {
+    this.instance = instance
+    this.clientId = clientId
+    this.id = id
+  }
+}
+
+/** A will on its way to publication. Scheduled for when it is due, and again 10 s after each claim. */
+export class WillRecord implements Scheduled {
+  readonly id: number
+  readonly instance: InstanceName
+  readonly clientId: string
+  readonly will: StoredWill
+  dueAtMs = 0
+
+  constructor(id: number, session: { instance: InstanceName; clientId: string }, will: StoredWill) {
+    this.id = id
+    this.instance = session.instance
+    this.clientId = session.clientId
+    this.will = will
+  }
+}
+
+/** A retained message; scheduled for its expiry when it has one. */
+export class RetainedRecord implements Scheduled {
+  readonly instance: InstanceName
+  readonly message: Message
+  dueAtMs = 0
+
+  constructor(instance: InstanceName, message: Message) {
+    this.instance = instance
+    this.message = message
+  }
+}
+
+/** One message of a share group. */
+export class GroupEntry {
+  readonly seq: number
+  readonly qos: Qos
+  readonly message: Message
+  readonly size: number
+  /** Client id of the member that has taken it. */
+  holder: string | undefined = undefined
+  epoch = 0
+  packetId = 0
+  released = false
+
+  constructor(seq: number, qos: Qos, message: Message, size: number) {
+    this.seq = seq
+    this.qos = qos
+    this.message = message
+    this.size = size
+  }
+}
+
+/** The queue of one share group. */
+export class Group {
+  readonly instance: InstanceName
+  readonly name: string
+  /** Names the group in journal keys. */
+  readonly id: number
+  readonly entries: Map<number, GroupEntry> = new Map()
+  bytes = 0
+  /** Given to the next message that arrives. */
+  nextSeq = 1
+  /** No entry from here on has ever been taken. */
+  freshSeq = 1
+  /** Sequence numbers of returned entries, ascending; all below `freshSeq`. */
+  returned: number[] = []
+  /** What each member holds, by client id. */
+  readonly held: Map<string, Set<number>> = new Map()
+
+  constructor(instance: InstanceName, name: string, id: number) {
+    this.instance = instance
+    this.name = name
+    this.id = id
+  }
+}
+
+/** Everything of one instance; instances share nothing. */
+export class Tenant {
+  readonly sessions: Map<string, Session> = new Map()
+  readonly groups: Map<string, Group> = new Map()
+  readonly retained: RetainedIndex<RetainedRecord> = new RetainedIndex()
+}
+
+/** The state of the local store. Its parts change it; {@link Recorder} writes the changes down. */
+export class State {
+  readonly tenants: Map<InstanceName, Tenant> = new Map()
+  /** Sessions with an open connection, by node. */
+  readonly connected: Map<string, Set<Session>> = new Map()
+  readonly wills: Map<number, WillRecord> = new Map()
+  readonly sessionDeadlines: Deadlines<Session> = new Deadlines()
+  readonly willDeadlines: Deadlines<WillRecord> = new Deadlines()
+  readonly retainedDeadlines: Deadlines<RetainedRecord> = new Deadlines()
+  epoch = 0
+  /** No epoch from here on may be given out before a higher bound is written down. */
+  epochBound = 0
+  lastSessionId = 0
+  lastGroupId = 0
+  lastWillId = 0
+
+  tenant(instance: InstanceName): Tenant {
+    let tenant = this.tenants.get(instance)
+    if (tenant === undefined) {
+      tenant = new Tenant()
+      this.tenants.set(instance, tenant)
+    }
+    return tenant
+  }
+
+  session(instance: InstanceName, clientId: string): Session | undefined {
+    return this.tenants.get(instance)?.sessions.get(clientId)
+  }
+
+  group(instance: InstanceName, name: string): Group | undefined {
+    return this.tenants.get(instance)?.groups.get(name)
+  }
+
+  markConnected(session: Session): void {
+    let sessions = this.connected.get(session.nodeId)
+    if (sessions === undefined) {
+      sessions = new Set()
+      this.connected.set(session.nodeId, sessions)
+    }
+    sessions.add(session)
+    session.connected = true
+  }
+
+  markDisconnected(session: Session): void {
+    session.connected = false
+    const sessions = this.connected.get(session.nodeId)
+    sessions?.delete(session)
+    if (sessions?.size === 0) this.connected.delete(session.nodeId)
+  }
+}

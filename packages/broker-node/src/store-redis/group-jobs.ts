@@ -1,0 +1,47 @@
+import type { Groups } from './groups.ts'
+import { DueKind, namesOf, type StoreKeys } from './keys.ts'
+import type { RedisLink } from './redis-link.ts'
+
+/** How long a claimed will or group job belongs to the node that claimed it. */
+export const CLAIM_MS = 10_000
+
+/**
+ * Messages of share groups that a session gives back. Groups lie in other slots than the session, so the script that
+ * ends a connection writes the job down and its caller does it; whoever sweeps does it when that caller has died.
+ */
+export class GroupJobs {
+  private readonly link: RedisLink
+  private readonly keys: StoreKeys
+  private readonly groups: Groups
+
+  constructor(link: RedisLink, keys: StoreKeys, groups: Groups) {
+    this.link = link
+    this.keys = keys
+    this.groups = groups
+  }
+
+  /**
+   * Does one job: `job` is `<keep QoS 2: 0|1>` and the group names, one per line.
+   * @param id - `<session>:<epoch>`
+   */
+  async run(partition: number, id: string, job: string): Promise<void> {
+    const [keepQos2, ...groupNames] = job.split('\n')
+    const colon = id.lastIndexOf(':')
+    const { instance, name: clientId } = namesOf(id.slice(0, colon))
+    const calls = groupNames.map(group =>
+      this.groups.returnCall({
+        instance,
+        group: decodeURIComponent(group),
+        clientId,
+        keepQos2: keepQos2 === '1',
+        epoch: id.slice(colon + 1),
+      }),
+    )
+    await this.link.all(calls)
+    await this.link.one({
+      script: 'confirm-due-2',
+      keys: [this.keys.due(partition), this.keys.jobs(partition)],
+      args: [`${DueKind.groups}${id}`],
+    })
+  }
+}

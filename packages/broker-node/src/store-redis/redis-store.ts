@@ -1,0 +1,249 @@
+import type {
+  CloseRequest,
+  CommitItem,
+  CommitResult,
+  InstanceName,
+  OpenedSession,
+  OpenRequest,
+  QueueEntry,
+  QueueLimits,
+  RetainedPage,
+  Store,
+  StoredSubscription,
+  StoreListener,
+  Subscription,
+  SweepResult,
+  TakenEntry,
+} from '@midge/protocol-core'
+import { Redis } from 'ioredis'
+import type { Logger } from '../ports.ts'
+import { checkRedis, type Durability, type RedisWarning } from './check-redis.ts'
+import { Committer } from './committer.ts'
+import { watchConnection } from './connection-log.ts'
+import { GroupJobs } from './group-jobs.ts'
+import { Groups } from './groups.ts'
+import { StoreKeys } from './keys.ts'
+import { Pokes } from './pokes.ts'
+import { Queues } from './queues.ts'
+import { type ClientFactory, connectionOptions, RedisLink } from './redis-link.ts'
+import { RetainedLookup } from './retained.ts'
+import { Sessions } from './sessions.ts'
+import { Sweeper } from './sweeper.ts'
+
+export interface RedisStoreOptions {
+  /** `redis://[user:password@]host[:port][/db]` or `rediss://`; unused with `clientFactory`. */
+  url: string
+  nodeId: string
+  /** First part of every key; default `midge`. */
+  keyPrefix?: string
+  limits: QueueLimits
+  durability: Durability
+  logger: Logger
+  /** Reaches Redis another way, for example through Sentinel. */
+  clientFactory?: ClientFactory
+  /** After this long a command's outcome is unknown; default 2,000. */
+  commandTimeoutMs?: number
+}
+
+/**
+ * Starts to connect and keeps trying for as long as it takes; until then every call rejects with
+ * `MIDGE_STORE_UNAVAILABLE`. Await `ready` to know when the store can be used first.
+ */
+export function openRedisStore(options: RedisStoreOptions): RedisStore {
+  return new RedisStore(options)
+}
+
+/** The `Store` port on Redis: everything survives the node, and all nodes see the same. */
+export class RedisStore implements Store {
+  /** Resolves with the first connection. */
+  readonly ready: Promise<void>
+  private readonly link: RedisLink
+  private readonly keys: StoreKeys
+  private readonly sessions: Sessions
+  private readonly queues: Queues
+  private readonly groups: Groups
+  private readonly retained: RetainedLookup
+  private readonly sweeper: Sweeper
+  private readonly committer: Committer
+  private readonly pokes: Pokes
+  private readonly durability: Durability
+  private listener: StoreListener | undefined
+  /** A commit has failed: what it did is not known, and this node is not poked for its own appends. */
+  private hasUnknownCommit = false
+
+  constructor(options: RedisStoreOptions) {
+    const factory = options.clientFactory ?? (overrides => new Redis(options.url, overrides))
+    const connection = connectionOptions(options.commandTimeoutMs)
+    const commands = factory(connection)
+    const subscriber = factory(connection)
+    watchConnection(commands, 'commands', options.logger)
+    watchConnection(subscriber, 'subscriber', options.logger)
+    this.durability = options.durability
+    this.keys = new StoreKeys(options.keyPrefix ?? 'midge')
+    this.link = new RedisLink(commands, options.logger)
+    this.groups = new Groups(this.link, this.keys)
+    const jobs = new GroupJobs(this.link, this.keys, this.groups)
+    this.sessions = new Sessions(this.link, this.keys, jobs)
+    this.queues = new Queues(this.link, this.keys)
+    this.retained = new RetainedLookup(this.link, this.keys)
+    this.sweeper = new Sweeper(this.link, this.keys, this.sessions, jobs)
+    const nodeId = encodeURIComponent(options.nodeId)
+    this.committer = new Committer(this.link, this.keys, {
+      limits: options.limits,
+      nodeId,
+      waitForReplica: options.durability === 'replicated',
+    })
+    this.pokes = new Pokes(subscriber, this.link, `${this.keys.pokePrefix()}${nodeId}`, options.logger)
+    this.ready = Promise.all([this.pokes.ready, this.firstReady(commands)]).then(() => {})
+  }
+
+  setListener(listener: StoreListener): void {
+    this.listener = listener
+    this.pokes.setListener(listener)
+  }
+
+  /** Reports settings of the server that break promises; see {@link checkRedis}. */
+  check(): Promise<RedisWarning[]> {
+    return checkRedis(this.link.client, this.durability)
+  }
+
+  open(request: OpenRequest): Promise<OpenedSession> {
+    return this.sessions.open(request)
+  }
+
+  close(request: CloseRequest): Promise<Subscription[]> {
+    return this.sessions.close(request)
+  }
+
+  saveSubscriptions(
+    instance: InstanceName,
+    clientId: string,
+    epoch: number,
+    subscriptions: Subscription[],
+  ): Promise<void> {
+    return this.sessions.saveSubscriptions(this.keys.place(instance, clientId), epoch, subscriptions)
+  }
+
+  removeSubscriptions(instance: InstanceName, clientId: string, epoch: number, topicFilters: string[]): Promise<void> {
+    return this.sessions.removeSubscriptions(this.keys.place(instance, clientId), epoch, topicFilters)
+  }
+
+  async commit(items: CommitItem[]): Promise<CommitResult[]> {
+    try {
+      const results = await this.committer.commit(items)
+      if (this.hasUnknownCommit) {
+        this.hasUnknownCommit = false
+        this.listener?.onReconnected()
+      }
+      return results
+    } catch (error) {
+      this.hasUnknownCommit = true
+      throw error
+    }
+  }
+
+  readQueue(
+    instance: InstanceName,
+    clientId: string,
+    epoch: number,
+    fromSeq: number,
+    countMax: number,
+  ): Promise<QueueEntry[]> {
+    return this.queues.read(this.keys.place(instance, clientId), epoch, fromSeq, countMax)
+  }
+
+  tailSeq(instance: InstanceName, clientId: string): Promise<number> {
+    return this.queues.tailSeq(this.keys.place(instance, clientId))
+  }
+
+  ackQueue(instance: InstanceName, clientId: string, epoch: number, upToSeq: number): Promise<void> {
+    return this.queues.ack(this.keys.place(instance, clientId), epoch, upToSeq)
+  }
+
+  releaseQueue(instance: InstanceName, clientId: string, epoch: number, seqs: number[]): Promise<void> {
+    return this.queues.release(this.keys.place(instance, clientId), epoch, seqs)
+  }
+
+  forgetInbound(instance: InstanceName, clientId: string, epoch: number, packetId: number): Promise<void> {
+    return this.queues.forgetInbound(this.keys.place(instance, clientId), epoch, packetId)
+  }
+
+  takeGroup(
+    instance: InstanceName,
+    group: string,
+    clientId: string,
+    epoch: number,
+    packetIds: number[],
+  ): Promise<TakenEntry[]> {
+    return this.groups.take({ instance, group, clientId }, epoch, packetIds)
+  }
+
+  heldOfGroup(instance: InstanceName, group: string, clientId: string, epoch: number): Promise<TakenEntry[]> {
+    return this.groups.held({ instance, group, clientId }, epoch)
+  }
+
+  ackGroup(instance: InstanceName, group: string, clientId: string, seqs: number[]): Promise<void> {
+    return this.groups.ack({ instance, group, clientId }, seqs)
+  }
+
+  releaseGroup(instance: InstanceName, group: string, clientId: string, seqs: number[]): Promise<void> {
+    return this.groups.release({ instance, group, clientId }, seqs)
+  }
+
+  returnToGroup(instance: InstanceName, group: string, clientId: string, keepQos2: boolean): Promise<void> {
+    return this.groups.returnAll({ instance, group, clientId }, keepQos2)
+  }
+
+  deleteGroup(instance: InstanceName, group: string): Promise<void> {
+    return this.groups.forget(instance, group)
+  }
+
+  matchRetained(
+    instance: InstanceName,
+    topicFilter: string,
+    cursor: string | undefined,
+    countMax: number,
+  ): Promise<RetainedPage> {
+    return this.retained.match(instance, topicFilter, cursor, countMax)
+  }
+
+  /** Work is claimed by whoever comes first, so `nodeId` is not needed here. */
+  sweep(_nodeId: string, nowMs: number, countMax: number): Promise<SweepResult> {
+    return this.sweeper.sweep(nowMs, countMax)
+  }
+
+  confirmWill(instance: InstanceName, clientId: string, id: string): Promise<void> {
+    return this.sweeper.confirmWill(this.keys.place(instance, clientId), id)
+  }
+
+  reapNode(nodeId: string, nowMs: number, countMax: number): Promise<number> {
+    return this.sweeper.reapNode(nodeId, nowMs, countMax)
+  }
+
+  listSubscriptions(): AsyncIterable<StoredSubscription[]> {
+    return this.sessions.listSubscriptions()
+  }
+
+  async ping(): Promise<void> {
+    await this.link.one({ command: 'ping', args: [] })
+    if (!this.hasUnknownCommit) return
+    this.hasUnknownCommit = false
+    this.listener?.onReconnected()
+  }
+
+  async stop(): Promise<void> {
+    this.pokes.stop()
+    await this.link.stop()
+  }
+
+  /** Later connections follow a break in which the outcome of commands was lost. */
+  private firstReady(commands: Redis): Promise<void> {
+    return new Promise(resolve => {
+      let count = 0
+      commands.on('ready', () => {
+        resolve()
+        if (++count > 1) this.listener?.onReconnected()
+      })
+    })
+  }
+}

@@ -1,0 +1,39 @@
+-- Ends the connection of a session; the session ends with it when its expiry is 0.
+-- KEYS  1 record  2 subscriptions  3 queue  4 inbound QoS 2  5 released  6 groups taken from  7 due  8 wills  9 jobs
+--       10 owners  11 stored ids; all {p<K>} of the client id
+-- ARGV  1 sid  2 epoch, '' when a dead node is cleaned up  3 nodeId of the dead node, else ''
+--       4 session expiry s, '' for what open said  5 will: fire|discard  6 now ms  7 due time ms of a group job
+--       8 newest queue entry that was sent, '' when unknown: then all may have been
+-- Returns {1, subscriptions of an ended session, group job or '', epoch} | {0} nothing to close
+-- Errors  FENCED a newer open has happened
+local K = { s = KEYS[1], sub = KEYS[2], q = KEYS[3], i2 = KEYS[4], r2 = KEYS[5], g = KEYS[6], due = KEYS[7],
+  wills = KEYS[8], jobs = KEYS[9], ids = KEYS[11] }
+-- @include session
+local sid, now = ARGV[1], tonumber(ARGV[6])
+local rec = redis.call('HMGET', K.s, 'ep', 'node', 'exp', 'will', 'wd', 't')
+if ARGV[3] ~= '' then
+  redis.call('ZREM', KEYS[10], ARGV[3] .. '|' .. sid)
+  if rec[2] ~= ARGV[3] then return { 0 } end
+end
+if not rec[1] then return { 0 } end
+if ARGV[2] ~= '' and rec[1] ~= ARGV[2] then return redis.error_reply('FENCED a newer connection owns the session') end
+if rec[2] == '' then return { 0 } end
+redis.call('ZREM', KEYS[10], rec[2] .. '|' .. sid)
+local id = sid .. ':' .. rec[1]
+local exp = tonumber(ARGV[4] ~= '' and ARGV[4] or rec[3])
+local hasWill = ARGV[5] == 'fire' and rec[4] and rec[4] ~= ''
+local willDue = now
+if hasWill then
+  willDue = now + math.min(tonumber(rec[5]), exp) * 1000
+  fireWill(id, rec[4], willDue)
+end
+if exp == 0 then
+  local subs, groups = endSession(sid)
+  return { 1, subs, addGroupJob(id, '0', groups, ARGV[7]), tonumber(rec[1]) }
+end
+redis.call('HDEL', K.s, 'will', 'wd')
+redis.call('HSET', K.s, 'node', '', 'exp', exp, 'sent', ARGV[8] ~= '' and ARGV[8] or rec[6])
+if willDue > now then redis.call('HSET', K.s, 'pwd', willDue) end
+-- 0xFFFFFFFF never expires: v5 [MQTT-3.1.2-11.2].
+if exp < 4294967295 then redis.call('ZADD', K.due, now + exp * 1000, 'e' .. sid) end
+return { 1, {}, addGroupJob(id, '1', redis.call('SMEMBERS', K.g), ARGV[7]), tonumber(rec[1]) }

@@ -1,0 +1,183 @@
+import { ProtocolError } from '../errors.ts'
+import { EMPTY_BYTES } from '../message.ts'
+import { type ConnectPacket, PacketType, type ProtocolVersion, type Qos, type Will } from '../packet.ts'
+import { ReasonCode } from '../reason-code.ts'
+import { isWellFormedUtf8 } from '../utf8.ts'
+import { BodyReader, malformed } from './body-reader.ts'
+import { byteAt, uint16At } from './bytes.ts'
+import { NO_PROPERTIES, readProperties } from './decode-properties.ts'
+import { copyForwardable, WILL_PROPERTIES } from './property.ts'
+
+const RESERVED_FLAG = 0x01
+const CLEAN_START_FLAG = 0x02
+const WILL_FLAG = 0x04
+const WILL_RETAIN_FLAG = 0x20
+const WILL_BITS = 0x38
+const PASSWORD_FLAG = 0x40
+const USERNAME_FLAG = 0x80
+
+/** CONNECT names a protocol or a level that this codec does not speak; `reasonCode` is 0x84. */
+export class UnsupportedProtocolError extends ProtocolError {
+  /**
+   * True when the name is one of MQTT's and only the level is unknown: then the client understands a CONNACK. After
+   * another name a server may close without one. v5 [MQTT-3.1.2-1], v3.1.1 [MQTT-3.1.2-1].
+   */
+  readonly nameIsValid: boolean
+  /** The level asked for; 0 when the name is not valid. */
+  readonly level: number
+
+  constructor(nameIsValid: boolean, level: number) {
+    super(ReasonCode.unsupportedProtocolVersion, nameIsValid ? 'unsupported protocol level' : 'unknown protocol name')
+    this.nameIsValid = nameIsValid
+    this.level = level
+  }
+}
+
+/*
+ * CONNECT, v5 section 3.1 (v3.1.1 section 3.1):
+ *
+ *   Protocol Name    UTF-8 string: `MQIsdp` (3.1) or `MQTT`
+ *   Protocol Level   3 with `MQIsdp`, 4 or 5 with `MQTT`
+ *   Connect Flags    username | password | will retain | will QoS (2 bits) | will | clean start | reserved
+ *   Keep Alive       Two Byte Integer
+ *   properties       v5
+ *   Client Identifier
+ *   Will Properties (v5), Will Topic, Will Payload (binary)   if the will flag is set
+ *   User Name                                                 if its flag is set
+ *   Password (binary)                                         if its flag is set
+ */
+
+/**
+ * Decodes the body of a CONNECT; flags of the fixed header are `firstByteProblem`'s.
+ *
+ * All bytes in the result are copies.
+ *
+ * @throws {@link UnsupportedProtocolError} 0x84; {@link ProtocolError} with 0x81, 0x82, 0x85 (Client Identifier not
+ * allowed), 0x90 (will topic, v5) or 0x99 (will payload is not the UTF-8 it claims to be)
+ */
+export function decodeConnect(buf: Uint8Array, bodyStart: number, bodyEnd: number): ConnectPacket {
+  const reader = new BodyReader(buf, bodyStart, bodyEnd)
+  const version = readVersion(reader)
+  const flags = reader.byte()
+  checkFlags(flags, version)
+  const keepAliveSeconds = reader.uint16()
+  const properties = version === 5 ? readProperties(reader, PacketType.connect) : NO_PROPERTIES
+  const clientId = reader.text()
+  checkClientId(clientId, flags, version)
+  const will = (flags & WILL_FLAG) === 0 ? undefined : readWill(reader, flags, version)
+  const username = isPresent(reader, flags, USERNAME_FLAG, version) ? reader.text() : undefined
+  const password = isPresent(reader, flags, PASSWORD_FLAG, version) ? reader.binary() : undefined
+  reader.expectEnd()
+  return {
+    type: PacketType.connect,
+    version,
+    cleanStart: (flags & CLEAN_START_FLAG) !== 0,
+    keepAliveSeconds,
+    clientId,
+    will,
+    username,
+    password,
+    properties,
+  }
+}
+
+/**
+ * Reads only the version of a CONNECT, so that a server can answer a malformed one in the client's own version.
+ *
+ * @returns 0 when the body does not begin with a name and level that this codec speaks; never throws
+ */
+export function peekConnectVersion(buf: Uint8Array, bodyStart: number, bodyEnd: number): ProtocolVersion | 0 {
+  try {
+    return readVersion(new BodyReader(buf, bodyStart, bodyEnd))
+  } catch (error) {
+    if (error instanceof ProtocolError) return 0
+    throw error
+  }
+}
+
+function readVersion(reader: BodyReader): ProtocolVersion {
+  const length = uint16At(reader.buf, reader.advance(2))
+  const start = reader.advance(length)
+  if (isName(reader.buf, start, length, 'MQTT')) {
+    const level = reader.byte()
+    if (level === 4 || level === 5) return level
+    throw new UnsupportedProtocolError(true, level)
+  }
+  if (isName(reader.buf, start, length, 'MQIsdp')) {
+    const level = reader.byte()
+    if (level === 3) return level
+    throw new UnsupportedProtocolError(true, level)
+  }
+  throw new UnsupportedProtocolError(false, 0)
+}
+
+function isName(buf: Uint8Array, start: number, length: number, name: string): boolean {
+  if (length !== name.length) return false
+  for (let i = 0; i < length; i++) {
+    if (byteAt(buf, start + i) !== name.charCodeAt(i)) return false
+  }
+  return true
+}
+
+function checkFlags(flags: number, version: ProtocolVersion): void {
+  const hasWill = (flags & WILL_FLAG) !== 0
+  if (hasWill && (flags & 0x18) === 0x18) {
+    // v5 [MQTT-3.1.2-12], v3.1.1 [MQTT-3.1.2-14]
+    throw malformed('will QoS 3')
+  }
+  const hasPasswordOnly = (flags & (USERNAME_FLAG | PASSWORD_FLAG)) === PASSWORD_FLAG
+  // v3.1.1 [MQTT-3.1.2-22]; MQTT 5 allows it.
+  if (hasPasswordOnly && version !== 5) throw malformed('password without user name')
+  // MQTT 3.1 leaves the reserved bit, and the will bits of a packet without will, unused.
+  if (version === 3) return
+  // [MQTT-3.1.2-3]
+  if ((flags & RESERVED_FLAG) !== 0) throw malformed('reserved connect flag')
+  // v5 [MQTT-3.1.2-11], [MQTT-3.1.2-13]; v3.1.1 [MQTT-3.1.2-11], [MQTT-3.1.2-13], [MQTT-3.1.2-15].
+  if (!hasWill && (flags & WILL_BITS) !== 0) throw malformed('will QoS or retain without will')
+}
+
+function checkClientId(clientId: string, flags: number, version: ProtocolVersion): void {
+  if (clientId.length > 0 || version === 5) return
+  // MQTT 3.1 section 3.1 wants 1 to 23 characters (longer ones are harmless); v3.1.1 [MQTT-3.1.3-7], [MQTT-3.1.3-8]
+  // want Clean Session with an empty one.
+  if (version === 3 || (flags & CLEAN_START_FLAG) === 0) {
+    throw new ProtocolError(ReasonCode.clientIdentifierNotValid, 'empty client identifier')
+  }
+}
+
+/** MQTT 3.1 section 3.1: the Remaining Length has precedence over the user name and password flags. */
+function isPresent(reader: BodyReader, flags: number, flag: number, version: ProtocolVersion): boolean {
+  return (flags & flag) !== 0 && !(version === 3 && reader.isAtEnd)
+}
+
+function readWill(reader: BodyReader, flags: number, version: ProtocolVersion): Will {
+  const listStart = reader.at
+  const properties = version === 5 ? readProperties(reader, WILL_PROPERTIES) : NO_PROPERTIES
+  const listEnd = reader.at
+  const topicName = reader.text()
+  if (topicName.length === 0 || topicName.includes('#') || topicName.includes('+')) {
+    // [MQTT-4.7.3-1], [MQTT-4.7.1-1] (v5: [MQTT-4.7.0-1]); a 3.x server has no return code for it and just closes.
+    const code = version === 5 ? ReasonCode.topicNameInvalid : ReasonCode.malformedPacket
+    throw new ProtocolError(code, 'will topic is not a topic name')
+  }
+  const payload = reader.binary()
+  if (properties.payloadFormatIndicator === 1 && !isWellFormedUtf8(payload, 0, payload.length)) {
+    throw new ProtocolError(ReasonCode.payloadFormatInvalid, 'will payload is not UTF-8')
+  }
+  return {
+    topicName,
+    payload,
+    qos: ((flags >> 3) & 3) as Qos,
+    retain: (flags & WILL_RETAIN_FLAG) !== 0,
+    willDelaySeconds: properties.willDelayInterval ?? 0,
+    messageExpirySeconds: properties.messageExpiryInterval,
+    properties: properties === NO_PROPERTIES ? EMPTY_BYTES : forwardableBlock(reader.buf, listStart, listEnd),
+  }
+}
+
+/** @param start - at the Property Length, which has been checked */
+function forwardableBlock(buf: Uint8Array, start: number, end: number): Uint8Array {
+  let at = start
+  while (byteAt(buf, at) >= 0x80) at++
+  return copyForwardable(buf, at + 1, end)
+}

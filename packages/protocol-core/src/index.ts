@@ -1,0 +1,131 @@
+export type { AclIdentity, AclRule } from './acl.ts'
+export { checkAclPattern, expandAclPattern, mayPublish, mayReceive, maySubscribe } from './acl.ts'
+export { decodePacket, shortAckPacketId } from './codec/decode.ts'
+export { decodeConnect, peekConnectVersion, UnsupportedProtocolError } from './codec/decode-connect.ts'
+export { decodeForwardableProperties, NO_PROPERTIES } from './codec/decode-properties.ts'
+export { decodePublish, PublishView } from './codec/decode-publish.ts'
+export type { AckType } from './codec/encode.ts'
+export {
+  encodeAck,
+  encodeAuth,
+  encodeConnack,
+  encodeDisconnect,
+  encodeSuback,
+  encodeUnsuback,
+  PINGRESP_BYTES,
+  shortAckSize,
+  writeAck,
+} from './codec/encode.ts'
+export { encodeForwardableProperties } from './codec/encode-properties.ts'
+export { packetIdOffset, patchPacketId, publishSize, writePublish } from './codec/encode-publish.ts'
+export { firstByteProblem, scanFrame } from './codec/frame.ts'
+export {
+  type DecodedQueueEntry,
+  type DeliveryOptions,
+  type DetachedMessage,
+  decodeMessage,
+  decodeQueueEntry,
+  decodeSubscription,
+  decodeSubscriptionOptions,
+  decodeWill,
+  detachMessage,
+  ENVELOPE_VERSION,
+  encodeMessage,
+  encodeQueueEntry,
+  encodeQueueEntryHeader,
+  encodeSubscription,
+  encodeSubscriptionOptions,
+  encodeWill,
+  messageSize,
+  writeMessage,
+} from './envelope.ts'
+export type { ErrorCode } from './errors.ts'
+export { BrokerError, ProtocolError } from './errors.ts'
+export type { ExactChangeListener, TopicSlots } from './filter-changes.ts'
+export { FilterChanges } from './filter-changes.ts'
+export { FilterIndex, FilterNode } from './filter-index.ts'
+export {
+  FRAME_BYTES_MAX,
+  FRAME_MESSAGES_MAX,
+  FRAME_VERSION,
+  FrameReader,
+  FrameWriter,
+  NODE_ID_BYTES_MAX,
+} from './frame.ts'
+export { keepAliveTimeoutMs } from './keep-alive.ts'
+export {
+  BINARY_BYTES_MAX,
+  FIXED_HEADER_BYTES_MAX,
+  PACKET_BYTES_MAX,
+  RECEIVE_MAXIMUM_DEFAULT,
+  REMAINING_LENGTH_MAX,
+  STRING_BYTES_MAX,
+  SUBSCRIPTION_ID_MAX,
+  TOPIC_ALIAS_MAX,
+  VARIABLE_BYTE_MAX,
+} from './limits.ts'
+export { CACHED_TOPIC_LENGTH_MAX, MatchCache } from './match-cache.ts'
+export type { MessageFields } from './message.ts'
+export { EMPTY_BYTES, Message, remainingExpirySeconds } from './message.ts'
+export type {
+  AckPacket,
+  AuthPacket,
+  ClientPacket,
+  ConnectPacket,
+  DisconnectPacket,
+  PingreqPacket,
+  Properties,
+  ProtocolVersion,
+  Qos,
+  SubscribePacket,
+  SubscribeRequest,
+  UnsubscribePacket,
+  UserProperty,
+  Will,
+} from './packet.ts'
+export { PacketType } from './packet.ts'
+export { PACKET_ID_MAX, PacketIdPool } from './packet-id.ts'
+export type {
+  CloseRequest,
+  CommitItem,
+  CommitResult,
+  Directory,
+  DirectoryListener,
+  DueWill,
+  ExpiredSession,
+  GroupTarget,
+  InstanceName,
+  LinkListener,
+  NodeLink,
+  OpenedSession,
+  OpenRequest,
+  QueueEntry,
+  QueueLimits,
+  RetainedPage,
+  SessionTarget,
+  Store,
+  StoredSubscription,
+  StoredWill,
+  StoreListener,
+  Subscription,
+  SweepResult,
+  TakenEntry,
+  WillFate,
+} from './ports.ts'
+export { DEFAULT_INSTANCE, RouteInterest, SESSION_EXPIRY_NEVER } from './ports.ts'
+export { ReasonCode, ReturnCode, returnCodeOf } from './reason-code.ts'
+export type { RetainedMatches } from './retained-index.ts'
+export { RETAINED_VISITS_MAX, RetainedIndex } from './retained-index.ts'
+export { MemberRing } from './shared-subscription.ts'
+export { TokenBucket } from './token-bucket.ts'
+export { InboundTopicAliases, OutboundTopicAliases } from './topic-alias.ts'
+export type { SharedFilter } from './topic-filter.ts'
+export { checkTopicFilter, filtersOverlap, hasWildcard, matches, parseShare } from './topic-filter.ts'
+export {
+  checkTopicName,
+  TOPIC_BYTES_MAX,
+  TOPIC_LEVELS_MAX_DEFAULT,
+  topicBytesCount,
+  topicLevels,
+} from './topic-name.ts'
+export { decodeUtf8, encodeUtf8, isValidUtf8, isWellFormedUtf8, utf8Length } from './utf8.ts'

@@ -1,0 +1,5 @@
+/*
+ * Contract suites: what every adapter of a port has to pass. They run on `node:test`.
+ */
+export { storeContract } from './store-contract.ts'
+export { CONTRACT_LIMITS, type MakeStore, type StoreUnderTest } from './store-fixture.ts'

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { checkTopicName, topicBytesCount, topicLevels } from './topic-name.ts'
+
+describe('checkTopicName()', () => {
+  const accepted: [string, string][] = [
+    ['a', 'one level'],
+    ['/', 'two empty levels'],
+    ['a//b/', 'empty levels'],
+    ['$SYS/x', 'a name that starts with $'],
+    [' ', 'a space'],
+    ['__proto__/constructor', 'words of the language'],
+    ['room[12]/*', 'other brackets and stars'],
+    ['häuser/🏠', 'letters beyond ASCII and beyond the basic plane'],
+    ['\ufeffa', 'a byte order mark, which is kept'],
+    [Array(32).fill('a').join('/'), '32 levels'],
+    ['x'.repeat(65_535), 'the longest'],
+    ['é'.repeat(32_767), '65,534 bytes'],
+  ]
+  for (const [name, what] of accepted) it(`accepts ${what}`, () => assert.equal(checkTopicName(name), 0))
+
+  const refused: [string, string][] = [
+    ['', 'an empty name'],
+    ['a/+', "'+'"],
+    ['a+b', "'+' inside a level"],
+    ['a/#', "'#'"],
+    ['a#', "'#' inside a level"],
+    ['a\u0000', 'U+0000'],
+    ['ä\u0000', 'U+0000 after a letter beyond ASCII'],
+    ['a\ud800', 'a high surrogate at the end'],
+    ['\ud800a', 'a high surrogate before a letter'],
+    ['\udc00', 'a low surrogate alone'],
+    [Array(33).fill('').join('/'), '33 levels'],
+    ['x'.repeat(65_536), '65,536 bytes of ASCII'],
+    ['é'.repeat(32_768), '65,536 bytes in two-byte letters'],
+    ['€'.repeat(21_846), '65,538 bytes in three-byte letters'],
+  ]
+  for (const [name, what] of refused) it(`refuses ${what}`, () => assert.equal(checkTopicName(name), 0x90))
+
+  it('takes the bound on levels from its caller', () => {
+    assert.equal(checkTopicName('a/b/c', 3), 0)
+    assert.equal(checkTopicName('a/b/c', 2), 0x90)
+  })
+})
+
+describe('topicBytesCount()', () => {
+  it('agrees with the encoder of the platform on any well-formed text', () => {
+    const encoder = new TextEncoder()
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), text => {
+        fc.pre(!text.includes('\u0000'))
+        assert.equal(topicBytesCount(text), encoder.encode(text).length)
+      }),
+    )
+  })
+})
+
+describe('topicLevels()', () => {
+  it('counts empty levels', () => {
+    assert.deepEqual(['a', '/', 'a/b', '//a/'].map(topicLevels), [1, 2, 2, 4])
+  })
+})
