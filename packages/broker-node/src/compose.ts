@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { type Directory, DEFAULT_INSTANCE, type NodeLink, type QueueLimits, type Store } from '@midge/protocol-core'
 import { createNodeMetrics } from '@midge/metrics-exporter'
-import { MemoryUserDirectory } from './auth/user-directory.ts'
+import { DEFAULT_INSTANCE, type Directory, type NodeLink, type QueueLimits, type Store } from '@midge/protocol-core'
 import { PasswordAuthenticator } from './auth/password-authenticator.ts'
 import { ScramAuthenticator } from './auth/scram-authenticator.ts'
+import { MemoryUserDirectory } from './auth/user-directory.ts'
 import { LocalDirectory } from './cluster-local/local-directory.ts'
 import { NoLink } from './cluster-local/no-link.ts'
 import { createRedisCluster } from './cluster-redis/create-redis-cluster.ts'
@@ -26,6 +26,9 @@ import { openRedisStore } from './store-redis/index.ts'
 
 /** Room for the frame headers of a WebSocket message that carries one MQTT packet. */
 const WEB_SOCKET_SLACK_BYTES = 64 * 1024
+
+/** Connections beyond the limit that may be open at one time to be told so. */
+const REFUSED_CONNECTIONS_MAX = 1000
 
 /** Where a node keeps its state and how it reaches its peers; chosen by `redis.url`. */
 interface Backing {
@@ -75,7 +78,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
   try {
     await backing.recover()
     await broker.start()
-    for (const options of listenerOptions(config)) listeners.push(await startListener(options, broker, logger, counters))
+    for (const options of listenerOptions(config))
+      listeners.push(await startListener(options, broker, logger, counters))
   } catch (error) {
     await node.stop()
     throw error
@@ -132,7 +136,7 @@ async function openRedis(
   const cluster = await createRedisCluster({
     url,
     nodeId,
-    keyPrefix,
+    keyPrefix: `${keyPrefix}:`,
     logger,
     onDropped: (_nodeId, count) => counters.drop(DropReason.linkFull, count),
   })
@@ -189,7 +193,11 @@ function listenerOptions(config: Config): ListenerOptions[] {
   return active.map(kind => optionsOf(config, kind, otherPorts))
 }
 
-function optionsOf(config: Config, kind: ListenerKind, otherPorts: Partial<Record<ListenerKind, number>>): ListenerOptions {
+function optionsOf(
+  config: Config,
+  kind: ListenerKind,
+  otherPorts: Partial<Record<ListenerKind, number>>,
+): ListenerOptions {
   const { limits, listeners } = config
   const { host, port, proxyProtocol } = listeners[kind]
   const options: ListenerOptions = {
@@ -198,7 +206,8 @@ function optionsOf(config: Config, kind: ListenerKind, otherPorts: Partial<Recor
     port,
     setting: `listeners.${kind}.port`,
     instance: DEFAULT_INSTANCE,
-    connectionsMax: limits.connectionsMax,
+    // The engine refuses with a reason beyond the limit; only a flood of refused ones is cut off here.
+    connectionsMax: limits.connectionsMax + REFUSED_CONNECTIONS_MAX,
     connectTimeoutMs: limits.connectTimeoutMs,
     proxyProtocol,
     otherPorts,
@@ -209,7 +218,10 @@ function optionsOf(config: Config, kind: ListenerKind, otherPorts: Partial<Recor
     options.tellCertCommonName = certCnAsUsername
   }
   if (kind === 'ws' || kind === 'wss') {
-    options.webSocket = { paths: listeners[kind].paths, payloadBytesMax: limits.maxPacketBytes + WEB_SOCKET_SLACK_BYTES }
+    options.webSocket = {
+      paths: listeners[kind].paths,
+      payloadBytesMax: limits.maxPacketBytes + WEB_SOCKET_SLACK_BYTES,
+    }
   }
   return options
 }
@@ -277,7 +289,8 @@ class ComposedNode implements RunningNode {
       password: user.password,
       isPasswordGenerated: user.generated,
       isAnonymousAllowed: config.auth.anonymous,
-      store: backing.kind === 'redis' ? 'Redis' : backing.kind === 'memory' ? 'memory' : `embedded in ${config.dataDir}`,
+      store:
+        backing.kind === 'redis' ? 'Redis' : backing.kind === 'memory' ? 'memory' : `embedded in ${config.dataDir}`,
     }
   }
 

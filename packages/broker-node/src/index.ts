@@ -2,9 +2,9 @@ export { Counters, DropReason } from './counters.ts'
 export { type AedesHookSet, MidgeBroker, type MidgeBrokerOptions } from './engine/broker.ts'
 export type { EngineLimits } from './engine/limits.ts'
 export type {
+  AuthExchange,
   AuthenticationResult,
   Authenticator,
-  AuthExchange,
   ConnectionAcceptor,
   ConnectionInfo,
   Credentials,

@@ -157,7 +157,7 @@ export class RetainedIndex<T> {
     const from = isResuming ? (walk.resume[depth] ?? -1) : -1
     if (level !== '+' && level !== '#') {
       const child = node.children?.get(level)
-      if (child !== undefined && child.seq >= from) this.#visit(walk, child, child.seq === from)
+      if (child !== undefined) this.#visit(walk, child, child.seq === from)
       return
     }
     const order = node.order

@@ -23,8 +23,9 @@ export function connectRedis(url: string, role: ConnectionRole, logger: Logger):
   const redis = new Redis(url, {
     connectionName: `midge-${role.name}`,
     enableOfflineQueue: false,
-    maxRetriesPerRequest: null,
     autoResendUnfulfilledCommands: false,
+    // With any other number, commands under way when the connection breaks stay unanswered for good.
+    maxRetriesPerRequest: 0,
     connectTimeout: 2_000,
     keepAlive: 5_000,
     // With it, a subscribed connection can lose its subscriptions while it starts (ioredis#2037).

@@ -61,8 +61,7 @@ export class RedisDirectory implements Directory {
     const { registry, timings, bus } = options
     this.barrier = new SettleBarrier({
       capMs: timings.barrierMs,
-      isAwaited: nodeId =>
-        nodeId !== registry.nodeId && !this.goneNodes.has(nodeId) && registry.mayServe(nodeId),
+      isAwaited: nodeId => nodeId !== registry.nodeId && !this.goneNodes.has(nodeId) && registry.mayServe(nodeId),
     })
     this.routes = this.createTable(ROUTES, (field, value) => this.onRouteRow(field, value))
     this.stored = this.createTable(STORED, (field, value) => this.onStoredRow(field, value))

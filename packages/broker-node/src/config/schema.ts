@@ -208,8 +208,8 @@ const schema = z.strictObject({
     keyPrefix: key(
       z
         .string()
-        .regex(/^[^{}\s]{0,64}$/, 'up to 64 characters, no braces or spaces')
-        .default('midge:'),
+        .regex(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, "_", "." or "-"')
+        .default('midge'),
       'Start of every key and channel name, so that several clusters can share one Redis.',
     ),
   }),

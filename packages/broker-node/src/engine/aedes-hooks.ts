@@ -39,8 +39,16 @@ export class AedesHooks implements Hooks {
   preConnect(connection: Connection, packet: ConnectPacket): Promise<boolean> {
     if (this.broker.preConnect === this.defaults.preConnect) return Promise.resolve(true)
     return new Promise(resolve => {
-      const connect = { cmd: 'connect', clientId: packet.clientId, username: packet.username, keepalive: packet.keepAliveSeconds, clean: packet.cleanStart }
-      this.broker.preConnect(viewOf(connection), connect, (error, success) => resolve(error === null && success === true))
+      const connect = {
+        cmd: 'connect',
+        clientId: packet.clientId,
+        username: packet.username,
+        keepalive: packet.keepAliveSeconds,
+        clean: packet.cleanStart,
+      }
+      this.broker.preConnect(viewOf(connection), connect, (error, success) =>
+        resolve(error === null && success === true),
+      )
     })
   }
 
@@ -71,7 +79,11 @@ export class AedesHooks implements Hooks {
     if (authorizePublish === this.defaults.authorizePublish) {
       return message.topicName.startsWith(SYS_PREFIX) ? ReasonCode.notAuthorized : 0
     }
-    return verdictOf(answer => authorizePublish.call(this.broker, viewOf(connection), toAedesPublish(message), error => answer(toVerdict(error))))
+    return verdictOf(answer =>
+      authorizePublish.call(this.broker, viewOf(connection), toAedesPublish(message), error =>
+        answer(toVerdict(error)),
+      ),
+    )
   }
 
   maySubscribe(connection: Connection, request: SubscribeRequest): Verdict {
@@ -113,7 +125,11 @@ export class AedesHooks implements Hooks {
 
   subscribed(connection: Connection, requests: SubscribeRequest[]): void {
     if (this.broker.listenerCount('subscribe') === 0) return
-    this.broker.emit('subscribe', requests.map(request => ({ topic: request.topicFilter, qos: request.qos })), viewOf(connection))
+    this.broker.emit(
+      'subscribe',
+      requests.map(request => ({ topic: request.topicFilter, qos: request.qos })),
+      viewOf(connection),
+    )
   }
 
   unsubscribed(connection: Connection, topicFilters: string[]): void {

@@ -15,6 +15,7 @@ import {
 import type { Counters } from '../counters.ts'
 import type { ConnectionInfo, EnhancedAuthenticator, Logger } from '../ports.ts'
 import { Connection } from './connection.ts'
+import { describe } from './describe.ts'
 import { Groups } from './groups.ts'
 import type { Hooks } from './hooks.ts'
 import type { EngineLimits } from './limits.ts'
@@ -245,7 +246,10 @@ export class BrokerCore {
   }
 
   onInternalError(connection: Connection, error: unknown): void {
-    this.logger.error({ event: 'connection.bug', ...describe(connection), err: error }, 'unexpected failure in one connection')
+    this.logger.error(
+      { event: 'connection.bug', ...describe(connection), err: error },
+      'unexpected failure in one connection',
+    )
     this.hooks.failed(connection, error instanceof Error ? error : new Error(String(error)))
   }
 
@@ -353,7 +357,8 @@ export class BrokerCore {
 
   private directoryListener(): DirectoryListener {
     return {
-      onRoute: (nodeId, instance, topicFilter, interest) => this.routerOf(instance).setRoute(nodeId, topicFilter, interest),
+      onRoute: (nodeId, instance, topicFilter, interest) =>
+        this.routerOf(instance).setRoute(nodeId, topicFilter, interest),
       onStored: (instance: string, clientId: string, subscription: Subscription) =>
         this.routerOf(instance).addStored(clientId, subscription),
       onStoredRemoved: (instance, clientId, topicFilter) => this.routerOf(instance).removeStored(clientId, topicFilter),
@@ -369,16 +374,4 @@ export class BrokerCore {
 
 function sessionKey(instance: string, clientId: string): string {
   return `${instance}\n${clientId}`
-}
-
-/** Fields that every log line about a connection carries. */
-export function describe(connection: Connection): Record<string, unknown> {
-  const { info } = connection
-  return {
-    connectionId: info.connectionId,
-    clientId: connection.clientId,
-    username: connection.username,
-    remote: `${info.remoteAddress}:${info.remotePort}`,
-    transport: info.transport,
-  }
 }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
-import { Aedes } from 'aedes'
 import { BrokerError, DEFAULT_INSTANCE } from '@midge/protocol-core'
+import { Aedes } from 'aedes'
 import type { Authenticator, ConnectionAcceptor, ConnectionInfo } from '../ports.ts'
 import { AedesHooks } from './aedes-hooks.ts'
 import { BrokerCore, type BrokerCoreOptions } from './broker-core.ts'
@@ -49,7 +49,9 @@ const NOTHING_STORED = {
 }
 
 // Aedes declares its hooks for its own client class; the casts at this border are what ADR 0001 is about.
-const AedesBase = Aedes as unknown as new (options: object) => AedesHookSet & {
+const AedesBase = Aedes as unknown as new (
+  options: object,
+) => AedesHookSet & {
   id: string
   clients: Record<string, unknown>
   connectedClients: number
@@ -76,7 +78,12 @@ export class MidgeBroker extends AedesBase implements ConnectionAcceptor {
   readonly authenticator: Authenticator | undefined
 
   constructor(options: MidgeBrokerOptions) {
-    super({ ...pickHooks(options), id: options.nodeId, heartbeatInterval: AEDES_HEARTBEAT_MS, persistence: NOTHING_STORED })
+    super({
+      ...pickHooks(options),
+      id: options.nodeId,
+      heartbeatInterval: AEDES_HEARTBEAT_MS,
+      persistence: NOTHING_STORED,
+    })
     this.authenticator = options.authenticator
     const defaults = defaultHooks()
     this.core = new BrokerCore({ ...options, hooks: new AedesHooks(this, defaults) })

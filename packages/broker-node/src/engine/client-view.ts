@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { encodeUtf8, EMPTY_BYTES, Message, type Qos, ReasonCode } from '@midge/protocol-core'
+import { EMPTY_BYTES, encodeUtf8, Message, type Qos, ReasonCode } from '@midge/protocol-core'
 import type { Connection } from './connection.ts'
 
 /**
@@ -35,7 +35,10 @@ export class ClientView {
   }
 
   /** Sends a message to this client alone, outside its subscriptions. */
-  publish(packet: { topic: string; payload: string | Uint8Array; qos?: Qos; retain?: boolean }, done?: () => void): void {
+  publish(
+    packet: { topic: string; payload: string | Uint8Array; qos?: Qos; retain?: boolean },
+    done?: () => void,
+  ): void {
     const payload = typeof packet.payload === 'string' ? encodeUtf8(packet.payload) : packet.payload
     const message = new Message({
       topicName: packet.topic,

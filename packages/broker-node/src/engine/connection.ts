@@ -6,6 +6,7 @@ import {
   encodeDisconnect,
   firstByteProblem,
   type Message,
+  type OutboundTopicAliases,
   PacketType,
   ProtocolError,
   type ProtocolVersion,
@@ -14,7 +15,6 @@ import {
   ReasonCode,
   remainingExpirySeconds,
   scanFrame,
-  OutboundTopicAliases,
   writePublish,
 } from '@midge/protocol-core'
 import { DropReason } from '../counters.ts'
@@ -25,6 +25,7 @@ import { copyPatched } from './frame-copy.ts'
 import { handlePacket } from './handle-packet.ts'
 import { InboundPublishes } from './inbound-publishes.ts'
 import { OutputBuffer } from './output-buffer.ts'
+import { Phase } from './phase.ts'
 import type { Session } from './session.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
@@ -33,10 +34,6 @@ const PARTIAL_BYTES_MIN = 4096
 const REASON_STRING_BYTES_MAX = 256
 /** What setting a topic alias adds to a frame: the property, and one byte more for each of two lengths. */
 const ALIAS_BYTES_MAX = 5
-
-/** Where a connection is in its life; only ever grows. */
-export const Phase = { awaitingConnect: 0, connecting: 1, open: 2, closed: 3 } as const
-export type Phase = (typeof Phase)[keyof typeof Phase]
 
 /** What CONNECT settled for the life of the connection. */
 export interface Terms {
@@ -181,7 +178,10 @@ export class Connection {
     const partial = this.partial ?? Buffer.alloc(0)
     // First the header alone decides how much is missing; then only the missing bytes are copied.
     const headEnd = Math.min(chunk.length, 5)
-    const known = this.partialBytes >= 5 ? partial : Buffer.concat([partial.subarray(0, this.partialBytes), chunk.subarray(0, headEnd)])
+    const known =
+      this.partialBytes >= 5
+        ? partial
+        : Buffer.concat([partial.subarray(0, this.partialBytes), chunk.subarray(0, headEnd)])
     const scan = scanFrame(known, 0, Math.max(this.partialBytes, known === partial ? this.partialBytes : known.length))
     const total = scan <= 0 ? 0 : (scan >>> 3) + (scan & 7)
     if (total === 0 || total <= this.partialBytes) {
@@ -366,12 +366,34 @@ export class Connection {
       const assigned = this.aliasesOut.assign(message.topicName)
       alias = Math.abs(assigned)
       sendTopic = assigned <= 0
-      size = publishSize(this.version, topicBytes, qos, properties, expiry, subscriptionIds, alias, sendTopic, payload.length)
+      size = publishSize(
+        this.version,
+        topicBytes,
+        qos,
+        properties,
+        expiry,
+        subscriptionIds,
+        alias,
+        sendTopic,
+        payload.length,
+      )
     }
     const at = this.output.reserve(size)
     writePublish(
-      this.output.target, at, this.version, topicBytes, payload, qos, dup, retain, packetId,
-      properties, expiry, subscriptionIds, alias, sendTopic,
+      this.output.target,
+      at,
+      this.version,
+      topicBytes,
+      payload,
+      qos,
+      dup,
+      retain,
+      packetId,
+      properties,
+      expiry,
+      subscriptionIds,
+      alias,
+      sendTopic,
     )
     counters.messagesSent[qos] = (counters.messagesSent[qos] ?? 0) + 1
     this.markDirty()
@@ -481,7 +503,9 @@ export class Connection {
       this.send(
         encodeDisconnect(
           reasonCode,
-          options.serverReference === undefined ? properties : { ...properties, serverReference: options.serverReference },
+          options.serverReference === undefined
+            ? properties
+            : { ...properties, serverReference: options.serverReference },
         ),
       )
     }

@@ -37,10 +37,33 @@ class SharedFrames {
     const version = isV5 ? 5 : 4
     const properties = isV5 ? message.properties : EMPTY_BYTES
     const expiry = isV5 ? this.expirySeconds : -1
-    const size = publishSize(version, message.topicBytes, qos, properties, expiry, undefined, 0, true, message.payload.length)
+    const size = publishSize(
+      version,
+      message.topicBytes,
+      qos,
+      properties,
+      expiry,
+      undefined,
+      0,
+      true,
+      message.payload.length,
+    )
     const frame = Buffer.allocUnsafe(size)
     writePublish(
-      frame, 0, version, message.topicBytes, message.payload, qos, false, retain, 0, properties, expiry, undefined, 0, true,
+      frame,
+      0,
+      version,
+      message.topicBytes,
+      message.payload,
+      qos,
+      false,
+      retain,
+      0,
+      properties,
+      expiry,
+      undefined,
+      0,
+      true,
     )
     return frame
   }

@@ -7,13 +7,13 @@ import {
   encodeUtf8,
   keepAliveTimeoutMs,
   Message,
+  type OpenedSession,
   OutboundTopicAliases,
   PACKET_BYTES_MAX,
-  type OpenedSession,
-  peekConnectVersion,
   type Properties,
   ProtocolError,
   parseShare,
+  peekConnectVersion,
   RECEIVE_MAXIMUM_DEFAULT,
   ReasonCode,
   returnCodeOf,
@@ -23,9 +23,9 @@ import {
   type Will,
 } from '@midge/protocol-core'
 import type { AuthenticationResult, Credentials } from '../ports.ts'
-import { describe } from './broker-core.ts'
 import type { Connection, Terms } from './connection.ts'
-import { Phase } from './connection.ts'
+import { describe } from './describe.ts'
+import { Phase } from './phase.ts'
 import { sendAuth } from './send-auth.ts'
 import { Session } from './session.ts'
 
@@ -116,15 +116,18 @@ function sessionExpiryOf(connection: Connection, packet: ConnectPacket): number 
 }
 
 async function begin(connection: Connection, packet: ConnectPacket): Promise<void> {
-  const { hooks } = connection.broker
-  if (!(await hooks.preConnect(connection, packet))) throw new Refusal(ReasonCode.notAuthorized, 'refused before CONNECT')
+  const { hooks, connections, limits } = connection.broker
+  if (connections.size > limits.connectionsMax) throw new Refusal(ReasonCode.serverBusy, 'too many connections')
+  if (!(await hooks.preConnect(connection, packet)))
+    throw new Refusal(ReasonCode.notAuthorized, 'refused before CONNECT')
   const method = connection.terms.authenticationMethod
   if (method === undefined) {
     await admit(connection, packet, await hooks.authenticate(connection, packet), undefined)
     return
   }
   const exchange = connection.broker.enhancedAuthenticator?.begin(method, credentialsOf(connection, packet))
-  if (exchange === undefined) throw new Refusal(ReasonCode.badAuthenticationMethod, 'authentication method not supported')
+  if (exchange === undefined)
+    throw new Refusal(ReasonCode.badAuthenticationMethod, 'authentication method not supported')
   connection.exchange = exchange
   connection.pendingConnect = packet
   await stepOf(connection, packet.properties.authenticationData)
@@ -263,7 +266,11 @@ function openSession(connection: Connection, opened: OpenedSession): Session {
     // A resumed session keeps its queue even if this connection is to be its last one.
     isStored: connection.terms.sessionExpirySeconds > 0 || opened.sessionPresent,
     connection,
-    receiveMax: Math.min(connection.terms.receiveMax, RECEIVE_MAXIMUM_DEFAULT, Math.max(limits.receiveMax, INFLIGHT_MAX_V3)),
+    receiveMax: Math.min(
+      connection.terms.receiveMax,
+      RECEIVE_MAXIMUM_DEFAULT,
+      Math.max(limits.receiveMax, INFLIGHT_MAX_V3),
+    ),
     queue: opened,
   })
 }
@@ -352,7 +359,10 @@ function resume(connection: Connection, session: Session, opened: OpenedSession)
   if (opened.sessionPresent) broker.counters.sessionsResumed++
   broker.hooks.connected(connection)
   if (broker.logger.isLevelEnabled('info')) {
-    broker.logger.info({ event: 'client.connected', ...describe(connection), version: connection.version }, 'client connected')
+    broker.logger.info(
+      { event: 'client.connected', ...describe(connection), version: connection.version },
+      'client connected',
+    )
   }
   session.pump()
   for (const subscription of opened.subscriptions) {
@@ -381,7 +391,10 @@ function refuseFor(connection: Connection, error: unknown): void {
   }
   const { version } = connection
   if (connection.broker.logger.isLevelEnabled('debug')) {
-    connection.broker.logger.debug({ event: 'client.refused', ...describe(connection), reasonCode: refusal.reasonCode }, refusal.text)
+    connection.broker.logger.debug(
+      { event: 'client.refused', ...describe(connection), reasonCode: refusal.reasonCode },
+      refusal.text,
+    )
   }
   if (version === 5) {
     connection.send(encodeConnack(5, false, refusal.reasonCode, connection.reasonProperties(refusal.text)))

@@ -1,7 +1,7 @@
 import {
   type AckPacket,
-  decodePacket,
   type DisconnectPacket,
+  decodePacket,
   PacketType,
   PINGRESP_BYTES,
   ProtocolError,
@@ -9,12 +9,18 @@ import {
   shortAckPacketId,
 } from '@midge/protocol-core'
 import type { Connection } from './connection.ts'
-import { Phase } from './connection.ts'
 import { continueAuthentication, handleConnect, reauthenticate } from './handle-connect.ts'
 import { handleSubscribe, handleUnsubscribe } from './handle-subscribe.ts'
+import { Phase } from './phase.ts'
 
 /** Handles any packet but PUBLISH of an open connection. Throws `ProtocolError` for what a client must not send. */
-export function handlePacket(connection: Connection, first: number, chunk: Uint8Array, bodyStart: number, bodyEnd: number): void {
+export function handlePacket(
+  connection: Connection,
+  first: number,
+  chunk: Uint8Array,
+  bodyStart: number,
+  bodyEnd: number,
+): void {
   const type = first >>> 4
   if (connection.phase === Phase.open && type === PacketType.puback) {
     // The short form is what nearly every acknowledgement is.
@@ -69,7 +75,8 @@ export function handlePacket(connection: Connection, first: number, chunk: Uint8
 function onPuback(connection: Connection, packetId: number): void {
   const { session } = connection
   if (session === undefined) return
-  if (session.onPuback(packetId) === 'mismatch') throw new ProtocolError(ReasonCode.protocolError, 'PUBACK for a QoS 2 message')
+  if (session.onPuback(packetId) === 'mismatch')
+    throw new ProtocolError(ReasonCode.protocolError, 'PUBACK for a QoS 2 message')
   session.pump()
 }
 
@@ -84,7 +91,8 @@ function handleAck(connection: Connection, packet: AckPacket): void {
       const outcome = session.onPubrec(packet.packetId, packet.reasonCode)
       if (outcome === 'mismatch') throw new ProtocolError(ReasonCode.protocolError, 'PUBREC for a QoS 1 message')
       // v5 section 4.3.3: the client still gets PUBREL, so that its half of the exchange can end.
-      if (outcome === 'unknown') connection.sendAck(PacketType.pubrel, packet.packetId, ReasonCode.packetIdentifierNotFound)
+      if (outcome === 'unknown')
+        connection.sendAck(PacketType.pubrel, packet.packetId, ReasonCode.packetIdentifierNotFound)
       else session.pump()
       return
     }

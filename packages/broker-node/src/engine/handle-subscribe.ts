@@ -2,10 +2,10 @@ import {
   checkTopicFilter,
   encodeSuback,
   encodeUnsuback,
+  parseShare,
   ReasonCode,
   type SubscribePacket,
   type SubscribeRequest,
-  parseShare,
   type Subscription,
   type UnsubscribePacket,
 } from '@midge/protocol-core'
@@ -84,7 +84,8 @@ async function announce(connection: Connection, session: Session, granted: Grant
   if (session.isStored) {
     const subscriptions = granted.map(item => item.subscription)
     await broker.store.saveSubscriptions(session.instance, session.clientId, session.epoch, subscriptions)
-    for (const subscription of subscriptions) broker.directory.addStored(session.instance, session.clientId, subscription)
+    for (const subscription of subscriptions)
+      broker.directory.addStored(session.instance, session.clientId, subscription)
   }
   if (!(await broker.directory.settled())) broker.counters.subackBarrierTimeouts++
 }

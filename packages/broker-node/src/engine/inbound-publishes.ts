@@ -90,7 +90,12 @@ export class InboundPublishes {
   /** @returns false when the frame has to wait for a decision: the same frame is to be handed in again */
   onFrame(chunk: Uint8Array, start: number, bodyStart: number, bodyEnd: number): boolean {
     const entry = this.runEntry
-    if (entry !== undefined && start === this.runEnd && chunk === this.runChunk && this.isPlain(chunk, start, bodyStart, bodyEnd, entry.bytes)) {
+    if (
+      entry !== undefined &&
+      start === this.runEnd &&
+      chunk === this.runChunk &&
+      this.isPlain(chunk, start, bodyStart, bodyEnd, entry.bytes)
+    ) {
       this.runEnd = bodyEnd
       this.runCount++
       return true
@@ -115,7 +120,8 @@ export class InboundPublishes {
     this.runCount = 0
     const { connection } = this
     const { broker } = connection
-    broker.counters.packetsReceived[PacketType.publish] = (broker.counters.packetsReceived[PacketType.publish] ?? 0) + count
+    broker.counters.packetsReceived[PacketType.publish] =
+      (broker.counters.packetsReceived[PacketType.publish] ?? 0) + count
     broker.counters.messagesReceived[0] = (broker.counters.messagesReceived[0] ?? 0) + count
     if (entry.permission !== 0) {
       broker.counters.drop(DropReason.publishDenied, count)
@@ -204,7 +210,8 @@ export class InboundPublishes {
       return false
     }
     this.outstanding++
-    const limit = connection.version === 5 ? connection.broker.limits.receiveMax : connection.broker.limits.inflightInboundMax
+    const limit =
+      connection.version === 5 ? connection.broker.limits.receiveMax : connection.broker.limits.inflightInboundMax
     if (this.outstanding > limit) {
       throw new ProtocolError(ReasonCode.receiveMaximumExceeded, `more than ${limit} unacknowledged messages`)
     }

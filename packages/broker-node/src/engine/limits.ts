@@ -13,4 +13,5 @@ export interface EngineLimits {
   outputBufferBytesMax: number
   drainTimeoutMs: number
   subscriptionsPerSessionMax: number
+  connectionsMax: number
 }

@@ -1,7 +1,7 @@
 import {
   type CommitItem,
   type CommitResult,
-  Message,
+  type Message,
   PacketType,
   type Qos,
   ReasonCode,
@@ -13,8 +13,8 @@ import type { BrokerCore } from './broker-core.ts'
 import type { Connection } from './connection.ts'
 import { deliverFrames } from './deliver.ts'
 import type { TopicEntry } from './inbound-publishes.ts'
-import { messagesOfRun } from './run.ts'
 import type { LiveTarget, Match } from './router.ts'
+import { messagesOfRun } from './run.ts'
 
 /** Publishes waiting for the store beyond which their connections are read no further. */
 const PENDING_ITEMS_MAX = 20_000
@@ -104,7 +104,12 @@ export class Publisher {
       return
     }
     from.pendingCount++
-    this.enqueue({ item: this.itemOf(from.info.instance, message, match, inbound), connection: from, packetId, settle: undefined })
+    this.enqueue({
+      item: this.itemOf(from.info.instance, message, match, inbound),
+      connection: from,
+      packetId,
+      settle: undefined,
+    })
     if (this.isFull) from.waitFor(this.drained())
   }
 
@@ -120,7 +125,12 @@ export class Publisher {
     }
     if (message.qos === 0) this.deliverQos0(instance, message, match)
     return new Promise(settle => {
-      this.enqueue({ item: this.itemOf(instance, message, match, undefined), connection: undefined, packetId: 0, settle })
+      this.enqueue({
+        item: this.itemOf(instance, message, match, undefined),
+        connection: undefined,
+        packetId: 0,
+        settle,
+      })
     })
   }
 
@@ -234,7 +244,8 @@ export class Publisher {
       else names.push(group.name)
     }
     if (broker.sendsToAll) {
-      for (const nodeId of broker.link.peers()) broker.sendToNode(nodeId, instance, message, groupsByNode?.get(nodeId) ?? NO_GROUPS)
+      for (const nodeId of broker.link.peers())
+        broker.sendToNode(nodeId, instance, message, groupsByNode?.get(nodeId) ?? NO_GROUPS)
       return
     }
     for (const route of match.nodes) {

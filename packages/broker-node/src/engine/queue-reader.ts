@@ -57,7 +57,11 @@ export class QueueReader {
   /** This node has just stored `message` as `seq`. */
   onCommitted(seq: number, message: Message, qos: Qos, retain: boolean, subscriptionIds: number[] | undefined): void {
     if (seq > this.tailSeq) this.tailSeq = seq
-    if (seq === this.nextSeq && !this.isReading && this.send({ seq, qos, retain, subscriptionIds, released: false, message }))
+    if (
+      seq === this.nextSeq &&
+      !this.isReading &&
+      this.send({ seq, qos, retain, subscriptionIds, released: false, message })
+    )
       return
     this.pump()
   }

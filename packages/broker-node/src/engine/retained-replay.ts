@@ -11,7 +11,11 @@ const PAGE_MESSAGES = 100
  * A topic whose retained message is replaced while this goes on is left out from then on: the client has the newer one,
  * and an older must not follow it.
  */
-export async function replayRetained(connection: Connection, session: Session, subscription: Subscription): Promise<void> {
+export async function replayRetained(
+  connection: Connection,
+  session: Session,
+  subscription: Subscription,
+): Promise<void> {
   const { store } = connection.broker
   let cursor: string | undefined
   do {

@@ -3,7 +3,13 @@ import type { Connection } from './connection.ts'
 import type { TopicEntry } from './inbound-publishes.ts'
 
 /** The messages of a run of plain QoS 0 frames, for subscribers that cannot take the frames as they are. */
-export function messagesOfRun(from: Connection, entry: TopicEntry, chunk: Uint8Array, start: number, end: number): Message[] {
+export function messagesOfRun(
+  from: Connection,
+  entry: TopicEntry,
+  chunk: Uint8Array,
+  start: number,
+  end: number,
+): Message[] {
   const messages: Message[] = []
   const skip = 2 + entry.bytes.length + (from.version === 5 ? 1 : 0)
   let at = start

@@ -6,6 +6,9 @@ export function sendAuth(connection: Connection, reasonCode: number, data: Uint8
   const authenticationMethod = connection.terms.authenticationMethod
   if (authenticationMethod === undefined) return
   connection.send(
-    encodeAuth(reasonCode, data === undefined ? { authenticationMethod } : { authenticationMethod, authenticationData: data }),
+    encodeAuth(
+      reasonCode,
+      data === undefined ? { authenticationMethod } : { authenticationMethod, authenticationData: data },
+    ),
   )
 }

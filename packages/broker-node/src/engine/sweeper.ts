@@ -88,7 +88,12 @@ export class Sweeper {
     if (wills.length + expired.length >= SWEEP_COUNT_MAX) this.isPoked = true
   }
 
-  private async publishWill(due: { id: string; instance: string; clientId: string; will: { message: Message; messageExpirySeconds: number } }): Promise<void> {
+  private async publishWill(due: {
+    id: string
+    instance: string
+    clientId: string
+    will: { message: Message; messageExpirySeconds: number }
+  }): Promise<void> {
     const { broker } = this
     const { message, messageExpirySeconds } = due.will
     const expiresAtMs = messageExpirySeconds < 0 ? 0 : broker.nowMs() + messageExpirySeconds * 1000

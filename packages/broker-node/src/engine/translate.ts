@@ -1,4 +1,4 @@
-import { encodeUtf8, EMPTY_BYTES, Message, type Qos, ReasonCode } from '@midge/protocol-core'
+import { EMPTY_BYTES, encodeUtf8, Message, type Qos, ReasonCode } from '@midge/protocol-core'
 
 /** PUBLISH in Aedes' words. */
 export interface AedesPublish {

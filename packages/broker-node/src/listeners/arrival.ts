@@ -74,7 +74,7 @@ export class Arrival {
 
   /** `name` comes from a verified certificate; it is an identity, so only a listener that says so passes it on. */
   setCertCommonName(name: string | undefined): void {
-    this.info.certCommonName = this.entrance.options.tellCertCommonName === false ? undefined : name
+    this.info.certCommonName = this.entrance.options.tellCertCommonName === true ? name : undefined
   }
 
   /** Counts and logs bytes of the wrong protocol and closes the connection. */

@@ -203,6 +203,20 @@ for (const [name, header] of [
   })
 }
 
+test('a Common Name in the PROXY header is believed only where the listener says so', async t => {
+  const tlv = Buffer.from('20000b0300000000220003616263', 'hex')
+  const header = Buffer.concat([V2.subarray(0, 14), Buffer.from([0, 12 + tlv.length]), V2.subarray(16), tlv])
+  for (const tellCertCommonName of [true, false]) {
+    const bench = await startBench({ proxyProtocol: true, tellCertCommonName })
+    t.after(() => bench.close())
+    const client = await dial(bench.port)
+    client.write(Buffer.concat([header, CONNECT_PACKET]))
+    const accepted = await bench.acceptor.next()
+    assert.equal(accepted.info.certCommonName, tellCertCommonName ? 'abc' : undefined)
+    client.destroy()
+  }
+})
+
 test('a listener with proxyProtocol refuses a connection without the header', async t => {
   const bench = await startBench({ proxyProtocol: true })
   t.after(() => bench.close())

@@ -40,7 +40,10 @@ export interface ListenerOptions {
   connectTimeoutMs: number
   /** Requires a PROXY protocol header (v1 or v2) on every connection. */
   proxyProtocol: boolean
-  /** Tells the acceptor the Common Name of a verified client certificate; true when absent. */
+  /**
+   * Tells the acceptor the Common Name of a verified client certificate, which makes it an identity. Off when absent:
+   * with `proxyProtocol` it also comes from the PROXY header, so whoever can reach the port can be anybody.
+   */
   tellCertCommonName?: boolean
   /** Connections that the kernel may hold before they are accepted; 4,096 when absent. */
   backlog?: number

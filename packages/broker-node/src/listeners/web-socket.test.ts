@@ -299,6 +299,7 @@ test('secure WebSocket: client certificate, PROXY header and data', async t => {
   t.after(() => files.remove())
   const bench = await startWs({
     kind: 'wss',
+    tellCertCommonName: true,
     tls: { certFile: files.path('server.pem'), keyFile: files.path('server.key'), caFile: files.path('ca.pem') },
   })
   t.after(() => bench.close())

@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { BrokerError, EMPTY_BYTES, type ErrorCode, Message } from '@midge/protocol-core'
 import { CONTRACT_LIMITS } from '@midge/protocol-core/testing'
-import { type Journal, type JournalRecord, NullJournal } from './journal.ts'
+import type { Journal, JournalRecord } from './journal.ts'
 import { LevelJournal } from './level-journal.ts'
 import { LocalStore } from './local-store.ts'
 import { type Durability, openLocalStore } from './open.ts'
@@ -16,7 +16,7 @@ import { type Durability, openLocalStore } from './open.ts'
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x7fff_ffff))
 console.log(`embedded.test seed ${seed}`)
 
-const KILL_FIXTURE = fileURLToPath(new URL('./kill.fixture.js', import.meta.url))
+const KILL_FIXTURE = fileURLToPath(new URL('./kill-9.test.fixture.js', import.meta.url))
 const DEADLINE_MS = 20_000
 const NOTHING = { sessions: [], groups: [], retain: false, inbound: undefined }
 
@@ -197,22 +197,30 @@ test('a database that is not a Midge store is refused', async t => {
 })
 
 /** A journal whose writes can be made to fail. */
-class FailingJournal extends NullJournal implements Journal {
-  override readonly keeps = true as never
+class FailingJournal implements Journal {
+  readonly keeps = true
+  writesUntilFailure: number = Number.POSITIVE_INFINITY
   #failure: Error | undefined
-  writesUntilFailure = Number.POSITIVE_INFINITY
 
-  override flushed(): Promise<void> {
+  put(): void {}
+
+  delete(): void {}
+
+  flushed(): Promise<void> {
     this.writesUntilFailure--
     if (this.writesUntilFailure < 0) this.#failure ??= new BrokerError('MIDGE_STORE_UNAVAILABLE', 'disk full')
     return this.#failure === undefined ? Promise.resolve() : Promise.reject(this.#failure)
   }
 
-  override failure(): undefined {
-    return this.#failure as undefined
+  failure(): Error | undefined {
+    return this.#failure
   }
 
-  override async *records(): AsyncIterable<JournalRecord[]> {}
+  async *records(): AsyncIterable<JournalRecord[]> {}
+
+  stop(): Promise<void> {
+    return Promise.resolve()
+  }
 }
 
 test('after a failed write every call is refused: memory does not run ahead of the disk', async () => {

@@ -149,6 +149,7 @@ export class Groups {
     this.#letGo(group, entry)
     group.entries.delete(entry.seq)
     group.bytes -= entry.size
+    if (entry.seq === group.nextSeq - 1) this.#recorder.group(group)
   }
 
   #letGo(group: Group, entry: GroupEntry): void {

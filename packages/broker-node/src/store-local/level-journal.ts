@@ -45,7 +45,10 @@ export class LevelJournal implements Journal {
   #open: Group | undefined
   #writing: Group | undefined
   #failure: BrokerError | undefined
+  /** Something was written and not synced since. */
   #isSyncOwed = false
+  /** The next write is to sync, however recent the last sync is. */
+  #isSyncDue = false
   #syncedAtMs = performance.now()
   readonly #syncTimer: NodeJS.Timeout | undefined
 
@@ -138,7 +141,8 @@ export class LevelJournal implements Journal {
       this.#fail(this.#failure)
       return
     }
-    const sync = this.#durability === 'fsync' || performance.now() - this.#syncedAtMs >= SYNC_MS
+    const sync = this.#isSyncDue || this.#durability === 'fsync' || performance.now() - this.#syncedAtMs >= SYNC_MS
+    this.#isSyncDue = false
     group.batch.write({ sync }).then(
       () => this.#written(group, sync),
       cause => {
@@ -167,7 +171,7 @@ export class LevelJournal implements Journal {
 
   #syncIfOwed(): void {
     if (!this.#isSyncOwed || this.#failure !== undefined) return
-    this.#syncedAtMs = Number.NEGATIVE_INFINITY
+    this.#isSyncDue = true
     this.put(SYNCED_KEY, SYNCED_VALUE)
   }
 }

@@ -87,25 +87,31 @@ class Loader {
     const tag = at.u8()
     switch (tag) {
       case Tag.format:
-        return checkFormat(new ByteReader(value).u8())
+        checkFormat(new ByteReader(value).u8())
+        break
       case Tag.epochBound:
         this.#state.epochBound = new ByteReader(value).u48()
-        return
+        break
       case Tag.will:
-        return this.#will(at.u48(), new ByteReader(value))
+        this.#will(at.u48(), new ByteReader(value))
+        break
       case Tag.session:
-        return this.#session(at.sizedText(), at.text(), new ByteReader(value))
+        this.#session(at.sizedText(), at.text(), new ByteReader(value))
+        break
       case Tag.group:
-        return this.#group(at.sizedText(), at.text(), new ByteReader(value).u32())
+        this.#group(at.sizedText(), at.text(), new ByteReader(value))
+        break
       case Tag.groupEntry:
       case Tag.held:
-        return this.#ofGroup(tag, at, value)
+        this.#ofGroup(tag, at, value)
+        break
       case Tag.retained:
-        return this.#retained(at.sizedText(), value)
+        this.#retained(at.sizedText(), value)
+        break
       case Tag.synced:
-        return
+        break
       default:
-        return this.#ofSession(tag, at, value)
+        this.#ofSession(tag, at, value)
     }
   }
 
@@ -143,34 +149,37 @@ class Loader {
     if (session === undefined) return
     switch (tag) {
       case Tag.head:
-        return session.queue.skipTo(new ByteReader(value).u48() + 1)
+        session.queue.skipTo(new ByteReader(value).u48() + 1)
+        break
       case Tag.entry: {
         const entry = decodeQueueEntry(value)
-        return session.queue.restore(key.u48(), new StoredEntry(entry.message, entry, messageSize(entry.message)))
+        session.queue.restore(key.u48(), new StoredEntry(entry.message, entry, messageSize(entry.message)))
+        break
       }
       case Tag.released: {
         const entry = session.queue.at(key.u48())
         if (entry !== undefined) entry.released = true
-        return
+        break
       }
       case Tag.inbound:
         session.inbound.add(key.u16())
-        return
+        break
       case Tag.subscribed: {
         const topicFilter = key.text()
         session.subscriptions.set(topicFilter, decodeSubscriptionOptions(topicFilter, value))
-        return
+        break
       }
       default:
         throw corrupt(`the store holds records of an unknown kind (0x${tag.toString(16)})`)
     }
   }
 
-  #group(instance: string, name: string, id: number): void {
-    const group = new Group(instance, name, id)
-    this.#groups.set(id, group)
+  #group(instance: string, name: string, value: ByteReader): void {
+    const group = new Group(instance, name, value.u32())
+    group.nextSeq = value.u48()
+    this.#groups.set(group.id, group)
     this.#state.tenant(instance).groups.set(name, group)
-    this.#state.lastGroupId = Math.max(this.#state.lastGroupId, id)
+    this.#state.lastGroupId = Math.max(this.#state.lastGroupId, group.id)
   }
 
   #ofGroup(tag: number, key: ByteReader, bytes: Uint8Array): void {
@@ -182,7 +191,7 @@ class Loader {
       const entry = new GroupEntry(seq, qos, message, messageSize(message))
       group.entries.set(seq, entry)
       group.bytes += entry.size
-      group.nextSeq = seq + 1
+      group.nextSeq = Math.max(group.nextSeq, seq + 1)
       return
     }
     const entry = group.entries.get(seq)

@@ -25,7 +25,7 @@ export const STORE_FORMAT = 1
  *   released   u32 session id, u48 seq                → nothing
  *   inbound    u32 session id, u16 packet id          → nothing
  *   subscribed u32 session id, topic filter           → options
- *   group      u32 instance size, instance, name      → u32 id
+ *   group      u32 instance size, instance, name      → u32 id, u48 sequence number that is next at least
  *   groupEntry u32 group id, u48 seq                  → queue entry
  *   held       u32 group id, u48 seq                  → u48 epoch, u16 packet id, released, client id
  *   retained   u32 instance size, instance, topic     → message
@@ -139,9 +139,10 @@ export class Recorder {
     this.#delete(this.#tag(Tag.subscribed).u32(session.id).text(topicFilter))
   }
 
+  /** Written again when the newest entry goes: without it only this tells which sequence numbers were used. */
   group(group: Group): void {
     if (!this.#keeps) return
-    this.#put(this.#named(Tag.group, group.instance, group.name), this.#value.start().u32(group.id))
+    this.#put(this.#named(Tag.group, group.instance, group.name), this.#value.start().u32(group.id).u48(group.nextSeq))
   }
 
   groupDeleted(group: Group): void {

@@ -1,6 +1,7 @@
 import {
   BrokerError,
   type CloseRequest,
+  detachMessage,
   type OpenedSession,
   type OpenRequest,
   SESSION_EXPIRY_NEVER,
@@ -49,7 +50,8 @@ export class Sessions {
     session.epoch = this.#nextEpoch()
     session.nodeId = request.nodeId
     session.expirySeconds = request.sessionExpirySeconds
-    session.will = request.will
+    // On bytes of its own: the packet that brought it lies in a receive buffer.
+    session.will = request.will && { ...request.will, message: detachMessage(request.will.message).message }
     this.#state.sessionDeadlines.cancel(session)
     this.#state.markConnected(session)
     this.#recorder.session(session)

@@ -101,7 +101,14 @@ export class CommitPlan {
         (call): Call => ({
           script: 'append-group-4',
           keys: call.keys,
-          args: [context.nowMs, limits.offlineMessagesMax, limits.offlineBytesMax, DEDUP_MS, ...call.args],
+          args: [
+            context.nowMs,
+            // A group is fed at the pace of the online and stands in for the offline: the wider bound of both holds.
+            Math.max(limits.offlineMessagesMax, limits.onlineMessagesMax),
+            Math.max(limits.offlineBytesMax, limits.onlineBytesMax),
+            DEDUP_MS,
+            ...call.args,
+          ],
         }),
       ),
       ...[...this.retained.values()].map(

@@ -21,11 +21,11 @@ export class GroupJobs {
   }
 
   /**
-   * Does one job: `job` is `<keep QoS 2: 0|1>` and the group names, one per line.
+   * Does one job: `job` is what becomes of QoS 2 and the group names, one per line.
    * @param id - `<session>:<epoch>`
    */
   async run(partition: number, id: string, job: string): Promise<void> {
-    const [keepQos2, ...groupNames] = job.split('\n')
+    const [qos2, ...groupNames] = job.split('\n')
     const colon = id.lastIndexOf(':')
     const { instance, name: clientId } = namesOf(id.slice(0, colon))
     const calls = groupNames.map(group =>
@@ -33,7 +33,8 @@ export class GroupJobs {
         instance,
         group: decodeURIComponent(group),
         clientId,
-        keepQos2: keepQos2 === '1',
+        // v5 [MQTT-4.8.2-5]: what was on its way at QoS 2 when a session ends goes to no other member.
+        qos2: qos2 === 'keep' ? 'keep' : 'drop',
         epoch: id.slice(colon + 1),
       }),
     )

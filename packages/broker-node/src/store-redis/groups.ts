@@ -10,6 +10,9 @@ export interface Member {
   clientId: string
 }
 
+/** What becomes of messages that a member holds at QoS 2, see `return-group-4.lua`. */
+export type Qos2Fate = 'keep' | 'return' | 'drop'
+
 /** Queues of share groups, and what their members hold. */
 export class Groups {
   private readonly link: RedisLink
@@ -45,7 +48,7 @@ export class Groups {
     if (taken instanceof Error) throw toBrokerError(taken)
     const isOwner = !(joined instanceof Error) && Buffer.isBuffer(epochAfter) && toNumber(epochAfter) === epoch
     if (!isOwner) {
-      await this.link.one(this.returnCall({ ...member, keepQos2: false, epoch: String(epoch) }))
+      await this.link.one(this.returnCall({ ...member, qos2: 'return', epoch: String(epoch) }))
       if (epochAfter instanceof Error) throw toBrokerError(epochAfter)
       throw joined instanceof Error ? toBrokerError(joined) : toBrokerError(new Error('FENCED taken over meanwhile'))
     }
@@ -56,7 +59,12 @@ export class Groups {
   }
 
   async held(member: Member, epoch: number): Promise<TakenEntry[]> {
-    const reply = await this.link.one({ script: 'held-group-1', keys: [this.keysOf(member).held], args: [epoch] })
+    const record = this.keys.record(this.keys.place(member.instance, member.clientId))
+    const [owner, reply] = await this.link.all([
+      { command: 'hget', args: [record, 'ep'] },
+      { script: 'held-group-1', keys: [this.keysOf(member).held], args: [epoch] },
+    ])
+    if (owner === null || toNumber(owner) !== epoch) throw toBrokerError(new Error('FENCED taken over meanwhile'))
     const entries = toList(reply).map(one => {
       const [seq, packetId, released, entry] = toList(one)
       return toTaken(seq, packetId, released === 1, entry)
@@ -78,16 +86,16 @@ export class Groups {
   }
 
   async returnAll(member: Member, keepQos2: boolean): Promise<void> {
-    await this.link.one(this.returnCall({ ...member, keepQos2, epoch: '' }))
+    await this.link.one(this.returnCall({ ...member, qos2: keepQos2 ? 'keep' : 'return', epoch: '' }))
   }
 
   /** The call that gives back what a member has taken with `epoch` or before; '' means whenever. */
-  returnCall(request: Member & { keepQos2: boolean; epoch: string }): Call {
-    const { queue, members, held } = this.keysOf(request)
+  returnCall(request: Member & { qos2: Qos2Fate; epoch: string }): Call {
+    const { record, queue, members, held } = this.keysOf(request)
     return {
-      script: 'return-group-3',
-      keys: [queue, members, held],
-      args: [encodeURIComponent(request.clientId), request.keepQos2 ? 1 : 0, request.epoch],
+      script: 'return-group-4',
+      keys: [queue, record, members, held],
+      args: [encodeURIComponent(request.clientId), request.qos2, request.epoch],
     }
   }
 

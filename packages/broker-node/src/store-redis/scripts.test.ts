@@ -63,7 +63,7 @@ describe('keys', () => {
     const document = readFileSync(fileURLToPath(new URL('docs/redis-keys.md', repository)), 'utf8')
     const store = document.slice(document.indexOf('## Store'), document.indexOf('<!-- end of the store -->'))
     const built = new Set([...code.matchAll(/\$\{this\.prefix\}:(\w+):/g)].map(match => match[1]))
-    const described = new Set([...store.matchAll(/^\| `midge:(\w+):/gm)].map(match => match[1]))
+    const described = new Set([...store.matchAll(/^(?:\| )?`midge:(\w+):/gm)].map(match => match[1]))
     assert.deepEqual([...described].sort(), [...built].sort())
     for (const name of SCRIPT_NAMES) assert.ok(store.includes(`\`${name}\``), `${name} is not described`)
   })

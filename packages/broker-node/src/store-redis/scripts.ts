@@ -26,7 +26,7 @@ export const SCRIPT_NAMES = [
   'release-group-1',
   'release-queue-2',
   'remove-subscriptions-3',
-  'return-group-3',
+  'return-group-4',
   'save-subscriptions-3',
   'set-retained-3',
   'take-group-4',
@@ -41,11 +41,13 @@ export interface Script {
   keyCount: number
 }
 
-/** The published package has the scripts beside this module; in a work tree `tsc` leaves them in `src`. */
+/**
+ * The published package has the scripts beside this module. In a work tree the sources come first, because a build may
+ * have left an older copy there.
+ */
 function scriptsFolder(): URL {
-  const beside = new URL('./scripts/', import.meta.url)
-  if (existsSync(new URL('enqueue-n.lua', beside))) return beside
-  return new URL('../../src/store-redis/scripts/', import.meta.url)
+  const sources = new URL('../../src/store-redis/scripts/', import.meta.url)
+  return existsSync(sources) ? sources : new URL('./scripts/', import.meta.url)
 }
 
 function readScript(folder: URL, name: ScriptName): Script {

@@ -36,7 +36,7 @@ export function renderSummary(summary: ClusterSummary): string {
     'Try it:',
     `  mosquitto_sub ${credentials} -t 'test/#' -v`,
     `  mosquitto_pub ${credentials} -t test/hello -m hi`,
-    'Kill a node, and start it again:',
+    'Kill a node, and start it again (then it belongs to your terminal, not to this one):',
     `  kill -9 ${firstPid}`,
     ...(first === undefined ? [] : [`  sh ${nodeScriptPath(plan, first)}`]),
     '',

@@ -71,17 +71,19 @@ export async function startNode(
   url: string,
   nodeId: string,
   timings: Partial<ClusterTimings> = FAST_TIMINGS,
+  keyPrefix = 'test:',
 ): Promise<TestNode> {
   const log: string[] = []
   const events: string[] = []
   const cluster = await createRedisCluster({
     url,
-    keyPrefix: 'test:',
+    keyPrefix,
     nodeId,
     logger: memoryLogger(log),
     timings,
     onDropped: (to, count) => events.push(`dropped ${to} ${count}`),
     onGap: (from, frames) => events.push(`gap ${from} ${frames}`),
+    onUnreadable: reason => events.push(`unreadable ${reason}`),
   })
   const node: TestNode = {
     nodeId,

@@ -29,11 +29,11 @@ if hasWill then
 end
 if exp == 0 then
   local subs, groups = endSession(sid)
-  return { 1, subs, addGroupJob(id, '0', groups, ARGV[7]), tonumber(rec[1]) }
+  return { 1, subs, addGroupJob(id, 'drop', groups, ARGV[7]), tonumber(rec[1]) }
 end
 redis.call('HDEL', K.s, 'will', 'wd')
 redis.call('HSET', K.s, 'node', '', 'exp', exp, 'sent', ARGV[8] ~= '' and ARGV[8] or rec[6])
 if willDue > now then redis.call('HSET', K.s, 'pwd', willDue) end
 -- 0xFFFFFFFF never expires: v5 [MQTT-3.1.2-11.2].
 if exp < 4294967295 then redis.call('ZADD', K.due, now + exp * 1000, 'e' .. sid) end
-return { 1, {}, addGroupJob(id, '1', redis.call('SMEMBERS', K.g), ARGV[7]), tonumber(rec[1]) }
+return { 1, {}, addGroupJob(id, 'keep', redis.call('SMEMBERS', K.g), ARGV[7]), tonumber(rec[1]) }

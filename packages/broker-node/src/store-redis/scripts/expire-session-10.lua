@@ -13,4 +13,4 @@ redis.call('ZREM', K.due, 'e' .. sid)
 local rec = redis.call('HMGET', K.s, 'ep', 'node')
 if not rec[1] or rec[2] ~= '' then return { 0 } end
 local subs, groups = endSession(sid)
-return { 1, subs, addGroupJob(sid .. ':' .. rec[1], '0', groups, ARGV[3]), tonumber(rec[1]) }
+return { 1, subs, addGroupJob(sid .. ':' .. rec[1], 'drop', groups, ARGV[3]), tonumber(rec[1]) }

@@ -44,13 +44,13 @@ if resumed then
   end
   head, tail = old[4], old[5]
   sent = oldNode ~= '' and tail or old[9] or 0
-  job = addGroupJob(oldId, '1', redis.call('SMEMBERS', K.g), ARGV[6])
+  job = addGroupJob(oldId, 'keep', redis.call('SMEMBERS', K.g), ARGV[6])
   redis.call('ZREM', K.due, 'e' .. sid)
   redis.call('HDEL', K.s, 'pwd', 'will', 'wd')
 elseif exists then
   local groups
   ended, groups = endSession(sid)
-  job = addGroupJob(oldId, '0', groups, ARGV[6])
+  job = addGroupJob(oldId, 'drop', groups, ARGV[6])
 end
 redis.call('HSET', K.s, 'ep', epoch, 'node', nodeId, 'exp', ARGV[4], 'h', head, 't', tail)
 if not resumed then redis.call('HSET', K.s, 'b', 0) end

@@ -13,9 +13,10 @@ end
 
 -- Writes down that messages of this session's share groups have to go back: the caller does it at once, and any
 -- node does it when the caller dies first. Returns the job as the caller needs it, '' for none.
-local function addGroupJob(id, keepQos2, groups, dueMs)
+-- `qos2`: keep|drop, as for return-group-4.lua.
+local function addGroupJob(id, qos2, groups, dueMs)
   if #groups == 0 then return '' end
-  local job = keepQos2 .. '\n' .. table.concat(groups, '\n')
+  local job = qos2 .. '\n' .. table.concat(groups, '\n')
   redis.call('HSET', K.jobs, id, job)
   redis.call('ZADD', K.due, dueMs, 'g' .. id)
   return job
