@@ -24,6 +24,17 @@ if (!isConfigured && !args.some(arg => arg.includes('listeners.ws.port'))) {
   else say('port 8080 is in use, so WebSocket is off: MIDGE_LISTENERS_WS_PORT chooses another')
 }
 
+// A signal to npm ends the shell between npm and this process, which would be left behind with its ports.
+if (process.env.npm_lifecycle_event === 'start') {
+  const shell = process.ppid
+  const watch = setInterval(() => {
+    if (process.ppid === shell) return
+    clearInterval(watch)
+    process.kill(process.pid, 'SIGTERM')
+  }, 250)
+  watch.unref()
+}
+
 // Imported, not spawned: signals and the exit code are then the node's own.
 const bin = join(root, 'packages/broker-node/bin/midge.js')
 process.argv = [process.execPath, bin, 'start', '--details', ...args]

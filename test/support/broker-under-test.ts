@@ -98,8 +98,10 @@ async function startMidge(options: BrokerOptions): Promise<BrokerUnderTest> {
   const [port, wsPort, httpPort] = [await freePort(), await freePort(), await freePort()]
   const user = 'conformance'
   const password = 'correct horse battery staple'
+  // A node refuses settings that it does not know, and these tests' own variables look like settings.
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('MIDGE_')))
   const env = {
-    ...process.env,
+    ...inherited,
     MIDGE_LISTENERS_TCP_HOST: '127.0.0.1',
     MIDGE_LISTENERS_TCP_PORT: String(port),
     MIDGE_LISTENERS_WS_PORT: String(wsPort),

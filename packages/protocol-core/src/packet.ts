@@ -74,6 +74,7 @@ export interface Will {
   properties: Uint8Array
 }
 
+/** CONNECT. Section 3.1; fields that 3.x does not have hold what it means by their absence. */
 export interface ConnectPacket {
   type: typeof PacketType.connect
   version: ProtocolVersion
@@ -105,6 +106,7 @@ export interface SubscribeRequest {
   retainHandling: 0 | 1 | 2
 }
 
+/** SUBSCRIBE. Section 3.8. */
 export interface SubscribePacket {
   type: typeof PacketType.subscribe
   packetId: number
@@ -114,6 +116,7 @@ export interface SubscribePacket {
   properties: Properties
 }
 
+/** UNSUBSCRIBE. Section 3.10. */
 export interface UnsubscribePacket {
   type: typeof PacketType.unsubscribe
   packetId: number
@@ -121,16 +124,19 @@ export interface UnsubscribePacket {
   properties: Properties
 }
 
+/** PINGREQ. Section 3.12. */
 export interface PingreqPacket {
   type: typeof PacketType.pingreq
 }
 
+/** DISCONNECT from a client. Section 3.14. */
 export interface DisconnectPacket {
   type: typeof PacketType.disconnect
   reasonCode: number
   properties: Properties
 }
 
+/** AUTH. v5 section 3.15. */
 export interface AuthPacket {
   type: typeof PacketType.auth
   reasonCode: number

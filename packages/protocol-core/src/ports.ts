@@ -12,6 +12,7 @@ export const SESSION_EXPIRY_NEVER = 0xffff_ffff
 
 /** Name of an instance (tenant); a set-up with one instance uses {@link DEFAULT_INSTANCE}. */
 export type InstanceName = string
+/** The instance of a set-up that knows no other. */
 export const DEFAULT_INSTANCE: InstanceName = 'default'
 
 /** Options of one subscription of one session; `topicFilter` keeps its `$share/<group>/` prefix. */
@@ -33,6 +34,7 @@ export interface StoredWill {
   messageExpirySeconds: number
 }
 
+/** A client connects: what its CONNECT asks of the session. See {@link Store.open}. */
 export interface OpenRequest {
   instance: InstanceName
   clientId: string
@@ -46,6 +48,7 @@ export interface OpenRequest {
   nowMs: number
 }
 
+/** The session as its new owner finds it. See {@link Store.open}. */
 export interface OpenedSession {
   /** Grows with every open of this client id; every later write carries it and a stale one is refused. */
   epoch: number
@@ -76,6 +79,7 @@ export interface OpenedSession {
 /** Why a connection ended, as far as its will is concerned. */
 export type WillFate = 'discard' | 'fire'
 
+/** A connection has ended. See {@link Store.close}. */
 export interface CloseRequest {
   instance: InstanceName
   clientId: string
@@ -84,6 +88,8 @@ export interface CloseRequest {
   sessionExpirySeconds: number
   /** Newest queue entry that was sent on this connection or before it; returned by the next `open`. */
   sentSeq: number
+  /** Queue entries that were acknowledged while an older one was not: they are dropped, and not sent again. */
+  ackedAhead: number[]
   will: WillFate
   nowMs: number
 }
@@ -122,9 +128,13 @@ export interface CommitItem {
   inbound: { clientId: string; epoch: number; packetId: number } | undefined
 }
 
+/** What became of one {@link CommitItem}. */
 export interface CommitResult {
   status: 'stored' | 'duplicate' | 'fenced'
-  /** Per entry of `sessions`: the queue sequence number, or 0 when the queue was full and the message was dropped. */
+  /**
+   * Per entry of `sessions`: the queue sequence number; 0 when the queue was full and the message was dropped; -1 when
+   * the session has ended in between.
+   */
   seqs: number[]
   /** Groups (by position) whose queue was full. */
   droppedGroups: number
@@ -160,12 +170,14 @@ export interface DueWill {
   will: StoredWill
 }
 
+/** A session that has just ended by its expiry, with the subscriptions to withdraw from the directory. */
 export interface ExpiredSession {
   instance: InstanceName
   clientId: string
   subscriptions: Subscription[]
 }
 
+/** What one {@link Store.sweep} has claimed. */
 export interface SweepResult {
   wills: DueWill[]
   expired: ExpiredSession[]
@@ -219,7 +231,7 @@ export interface Store {
   /**
    * Ends the connection of `epoch`. The session ends now when its expiry is 0, else it starts to expire. A fired will
    * becomes due after its delay or at the end of the session, whichever is first. Unacknowledged group messages
-   * below QoS 2 go back to their groups; of a session that ends, all of them.
+   * below QoS 2 go back to their groups; those at QoS 2 of a session that ends are dropped. v5 [MQTT-4.8.2-5].
    * @returns the subscriptions of a session that ended with this call, for the directory; else an empty array
    */
   close(request: CloseRequest): Promise<Subscription[]>
@@ -241,7 +253,10 @@ export interface Store {
    */
   commit(items: CommitItem[]): Promise<CommitResult[]>
 
-  /** Queue entries from `fromSeq` on, oldest first, at most `countMax` and about 256 KiB; expired ones are left out. */
+  /**
+   * Queue entries from `fromSeq` on, oldest first, at most `countMax` and about 256 KiB. Expired ones are left out,
+   * except those up to `sentSeq`: a delivery that has begun is completed. v5 [MQTT-4.3.3-7].
+   */
   readQueue(
     instance: InstanceName,
     clientId: string,
@@ -273,14 +288,18 @@ export interface Store {
   heldOfGroup(instance: InstanceName, group: string, clientId: string, epoch: number): Promise<TakenEntry[]>
   ackGroup(instance: InstanceName, group: string, clientId: string, seqs: number[]): Promise<void>
   releaseGroup(instance: InstanceName, group: string, clientId: string, seqs: number[]): Promise<void>
-  /** Gives unacknowledged messages of a member back to the group, in their old order; `keepQos2` keeps those at QoS 2. */
+  /**
+   * Gives unacknowledged messages of a member back to the group, in their old order; `keepQos2` keeps those at QoS 2.
+   * One whose PUBREC has arrived is never given to another member: without `keepQos2` it is dropped.
+   */
   returnToGroup(instance: InstanceName, group: string, clientId: string, keepQos2: boolean): Promise<void>
   /** Forgets a group without members, its queue included. */
   deleteGroup(instance: InstanceName, group: string): Promise<void>
 
   /**
    * One page of retained messages whose topic matches, expired ones left out. Pass the `cursor` of the last page to
-   * go on; `undefined` ends. A topic that is there during the whole walk appears exactly once.
+   * go on; `undefined` ends. A topic that is there during the whole walk appears exactly once. A page may be short or empty
+   * while there is a cursor.
    */
   matchRetained(
     instance: InstanceName,
@@ -310,6 +329,7 @@ export interface Store {
   stop(): Promise<void>
 }
 
+/** One page of {@link Store.matchRetained}. */
 export interface RetainedPage {
   messages: Message[]
   cursor: string | undefined

@@ -101,9 +101,8 @@ class ProcessEnd {
     void this.drain(this.node).then(exit, exit)
   }
 
-  private exit(code: number): never {
-    this.logger.flush()
-    process.exit(code)
+  private exit(code: number): void {
+    void this.logger.close().then(() => process.exit(code))
   }
 }
 
@@ -127,7 +126,7 @@ export async function runStart(options: StartOptions, startNode: StartNode = sta
   try {
     node = await startNode(loaded.config, logger)
   } catch (error) {
-    logger.flush()
+    await logger.close()
     return reportFailure(error)
   }
   end.watch(node)

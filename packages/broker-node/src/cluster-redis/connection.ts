@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
 import { retryDelayMs } from './limits.ts'
 
-/** One log line about an unreachable Redis per this time and connection. */
+/** One log line about an unreachable Redis per this time. */
 const LOG_EVERY_MS = 10_000
 /** A connection that is up but does not finish its handshake is torn down after this. */
 const HANDSHAKE_MS = 5_000
@@ -19,7 +19,7 @@ export interface ConnectionRole {
  * Opens a connection that never gives up: it retries with backoff, does not queue commands while it is down, and does
  * not repeat a command by itself, because only the caller knows whether repeating is safe.
  */
-export function connectRedis(url: string, role: ConnectionRole, logger: Logger): Redis {
+export function connectRedis(url: string, role: ConnectionRole, trouble: TroubleLog): Redis {
   const redis = new Redis(url, {
     connectionName: `midge-${role.name}`,
     enableOfflineQueue: false,
@@ -35,7 +35,7 @@ export function connectRedis(url: string, role: ConnectionRole, logger: Logger):
     ...(role.commandTimeoutMs > 0 ? { commandTimeout: role.commandTimeoutMs } : {}),
   })
   watchHandshake(redis)
-  logTrouble(redis, role.name, logger)
+  trouble.watch(redis, role.name)
   return redis
 }
 
@@ -48,46 +48,66 @@ function watchHandshake(redis: Redis): void {
   for (const event of ['ready', 'close', 'end']) redis.on(event, () => clearTimeout(timer))
 }
 
-function logTrouble(redis: Redis, name: string, logger: Logger): void {
-  let loggedAtMs = Number.NEGATIVE_INFINITY
-  let suppressed = 0
-  let isDown = false
-  redis.on('error', (error: Error) => {
-    isDown = true
+/** Logs for all connections of a node together: an outage is one event, not four. */
+export class TroubleLog {
+  private readonly logger: Logger
+  private readonly down = new Set<Redis>()
+  private loggedAtMs = Number.NEGATIVE_INFINITY
+  private suppressed = 0
+
+  constructor(logger: Logger) {
+    this.logger = logger
+  }
+
+  watch(redis: Redis, connection: string): void {
+    redis.on('error', (error: Error & { code?: unknown }) => this.lost(redis, connection, error))
+    redis.on('ready', () => this.ready(redis))
+  }
+
+  private lost(redis: Redis, connection: string, error: Error & { code?: unknown }): void {
+    this.down.add(redis)
     const nowMs = performance.now()
-    if (nowMs - loggedAtMs < LOG_EVERY_MS) {
-      suppressed++
+    if (nowMs - this.loggedAtMs < LOG_EVERY_MS) {
+      this.suppressed++
       return
     }
-    logger.warn(
-      { event: 'backplane.lost', connection: name, reason: error.message, suppressed },
+    // An error with several causes (IPv4 and IPv6) has no text of its own.
+    const reason = error.message === '' ? String(error.code) : error.message
+    this.logger.warn(
+      { event: 'backplane.lost', connection, reason, suppressed: this.suppressed },
       'Redis is not reachable; trying again until it is',
     )
-    loggedAtMs = nowMs
-    suppressed = 0
-  })
-  redis.on('ready', () => {
-    if (isDown) logger.info({ event: 'backplane.restored', connection: name }, 'Redis answers again')
-    isDown = false
-  })
+    this.loggedAtMs = nowMs
+    this.suppressed = 0
+  }
+
+  private ready(redis: Redis): void {
+    if (!this.down.delete(redis) || this.down.size > 0) return
+    this.logger.info({ event: 'backplane.restored' }, 'Redis answers again')
+  }
 }
 
-/** Resolves when the connection can take commands; rejects when it was closed for good. */
-export function whenReady(redis: Redis): Promise<void> {
-  if (redis.status === 'ready') return Promise.resolve()
+/**
+ * Resolves when the connection can take commands.
+ *
+ * @throws {@link BrokerError} `MIDGE_STORE_UNAVAILABLE` when the signal aborts first; the connection's own `end` event
+ * is no sign of that, it does not come when the connection is closed between two attempts
+ */
+export function whenReady(redis: Redis, signal: AbortSignal): Promise<void> {
+  if (redis.status === 'ready' && !signal.aborted) return Promise.resolve()
   return new Promise((resolve, reject) => {
     const onReady = (): void => {
-      redis.off('end', onEnd)
+      signal.removeEventListener('abort', onAbort)
       resolve()
     }
-    const onEnd = (): void => {
+    const onAbort = (): void => {
       redis.off('ready', onReady)
-      reject(new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the connection to Redis was closed'))
+      reject(new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the node is stopping'))
     }
-    if (redis.status === 'end') onEnd()
+    if (signal.aborted) onAbort()
     else {
       redis.once('ready', onReady)
-      redis.once('end', onEnd)
+      signal.addEventListener('abort', onAbort, { once: true })
     }
   })
 }
@@ -122,12 +142,17 @@ export class RedisGate {
     return this.stopped.signal.aborted
   }
 
+  /** Aborts when the gate is stopped. */
+  get signal(): AbortSignal {
+    return this.stopped.signal
+  }
+
   private async probeUntilHealthy(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       await pause(retryDelayMs(attempt), this.stopped.signal)
       if (this.isStopped) throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the node is stopping')
       try {
-        await whenReady(this.redis)
+        await whenReady(this.redis, this.signal)
         await this.redis.ping()
         return
       } catch (error) {

@@ -30,6 +30,7 @@ export class ControlBus {
   private readonly nodeId: string
   private readonly logger: Logger
   private readonly handlers: ControlHandler[] = []
+  private readonly stopped = new AbortController()
   private starting: Promise<void> | undefined
   /** Messages that could not be published. */
   lost = 0
@@ -52,7 +53,8 @@ export class ControlBus {
   }
 
   private async subscribe(): Promise<void> {
-    await Promise.all([whenReady(this.subscriber), whenReady(this.publisher)])
+    const { signal } = this.stopped
+    await Promise.all([whenReady(this.subscriber, signal), whenReady(this.publisher, signal)])
     const channels = [this.keys.controlAll(), this.keys.controlNode(this.nodeId)]
     const listen = (topic: string): Promise<void> =>
       new Promise(resolve => {
@@ -79,6 +81,7 @@ export class ControlBus {
   }
 
   stop(): void {
+    this.stopped.abort()
     this.subscriber.disconnect()
     this.publisher.disconnect()
   }

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import type { Directory, NodeLink } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
-import { connectRedis, RedisGate } from './connection.ts'
+import { connectRedis, RedisGate, TroubleLog } from './connection.ts'
 import { ControlBus } from './control-bus.ts'
 import { ClusterKeys } from './keys.ts'
 import { type ClusterTimings, DEFAULT_TIMINGS } from './limits.ts'
@@ -39,8 +39,9 @@ export function createRedisCluster(options: RedisClusterOptions): Promise<RedisC
   const { url, nodeId, logger } = options
   const timings = { ...DEFAULT_TIMINGS, ...options.timings }
   const keys = new ClusterKeys(options.keyPrefix)
+  const trouble = new TroubleLog(logger)
   const connect = (name: string, commandTimeoutMs: number): ReturnType<typeof connectRedis> =>
-    connectRedis(url, { name, commandTimeoutMs }, logger)
+    connectRedis(url, { name, commandTimeoutMs }, trouble)
   const redis = connect('commands', timings.commandTimeoutMs)
   const inboxConnection = connect('inbox', 0)
   const bus = new ControlBus({

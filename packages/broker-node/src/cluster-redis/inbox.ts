@@ -69,7 +69,7 @@ export class InboxReader {
     let failures = 0
     while (!this.stopped.signal.aborted) {
       try {
-        await whenReady(redis)
+        await whenReady(redis, this.stopped.signal)
         this.handle(await this.read())
         failures = 0
       } catch (error) {
@@ -117,7 +117,10 @@ export class InboxReader {
 
   private handleFrame(frame: Uint8Array): void {
     const { reader } = this.options
-    if (!reader.open(frame)) return this.options.onUnreadable('unknown version')
+    if (!reader.open(frame)) {
+      this.options.onUnreadable('unknown version')
+      return
+    }
     const known = this.senders.get(reader.nodeId)
     if (known === undefined || known.epoch !== reader.epoch) {
       this.senders.set(reader.nodeId, { epoch: reader.epoch, sequence: reader.sequence })

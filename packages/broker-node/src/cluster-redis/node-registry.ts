@@ -59,6 +59,7 @@ export class NodeRegistry {
   private processEpoch = 0
   private confirmedAtMs = Number.NEGATIVE_INFINITY
   private leaseHeld = false
+  private reportedAtMs = Number.NEGATIVE_INFINITY
   private healthyBeats = 0
   private healthySinceMs = Number.POSITIVE_INFINITY
   private beating: Promise<void> | undefined
@@ -122,6 +123,14 @@ export class NodeRegistry {
     return this.leaseHeld && performance.now() - this.confirmedAtMs < this.options.timings.leaseMs
   }
 
+  /** A peer that is listed has no inbox, so Redis has lost it: makes every node look after its own now. */
+  reportMissingInbox(): void {
+    const nowMs = performance.now()
+    if (nowMs - this.reportedAtMs < this.options.timings.heartbeatMs) return
+    this.reportedAtMs = nowMs
+    this.options.bus.broadcast({ kind: 'nodes' })
+  }
+
   /** Looks at the registry now, for example because a peer said that it joined or left. */
   refresh(): void {
     if (this.stopped.signal.aborted || this.processEpoch === 0) return
@@ -152,7 +161,7 @@ export class NodeRegistry {
     let ownerBeat: number | undefined
     while (!this.stopped.signal.aborted) {
       try {
-        await whenReady(redis)
+        await whenReady(redis, this.stopped.signal)
         await this.createInbox()
         const seenBeat = await this.claim()
         if (seenBeat === undefined) return
@@ -181,10 +190,12 @@ export class NodeRegistry {
   }
 
   private async run(): Promise<void> {
-    const { timings, bus } = this.options
+    const { timings, bus, redis } = this.options
     bus.onMessage(message => {
       if (message.kind === 'nodes') this.refresh()
     })
+    // Redis may be another one, or empty: the sooner this node is listed there again, the less is lost.
+    redis.on('ready', () => this.refresh())
     this.refresh()
     await this.beating
     bus.broadcast({ kind: 'nodes' })

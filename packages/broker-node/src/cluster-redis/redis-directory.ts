@@ -127,7 +127,8 @@ export class RedisDirectory implements Directory {
     for (const field of this.ownRoutes.keys()) this.routes.set(field, undefined)
     this.ownRoutes.clear()
     this.listener = undefined
-    await Promise.all([this.routes.stop(), this.stored.stop()])
+    const { commandTimeoutMs } = this.options.timings
+    await Promise.all([this.routes.stop(commandTimeoutMs), this.stored.stop(commandTimeoutMs)])
     this.barrier.stop()
   }
 
@@ -190,7 +191,10 @@ export class RedisDirectory implements Directory {
     const parts = splitField(field)
     if (parts === undefined) return
     const [instance, clientId, topicFilter] = parts
-    if (value === undefined) return this.listener?.onStoredRemoved(instance, clientId, topicFilter)
+    if (value === undefined) {
+      this.listener?.onStoredRemoved(instance, clientId, topicFilter)
+      return
+    }
     const subscription = decodeSubscription(topicFilter, value)
     if (subscription !== undefined) this.listener?.onStored(instance, clientId, subscription)
   }

@@ -146,6 +146,7 @@ export class RedisNodeLink implements NodeLink {
         this.framesSent++
         const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
         const entryId = await commands.xadd(key, 'NOMKSTREAM', 'MAXLEN', '~', INBOX_FRAMES_MAX, '*', 'f', bytes)
+        if (entryId === null) registry.reportMissingInbox()
         return entryId !== null
       },
       untilHealthy: () => gate.healthy(),

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { BrokerError } from '@midge/protocol-core'
 import type { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
-import { type RedisGate, whenReady } from './connection.ts'
+import { pause, type RedisGate, whenReady } from './connection.ts'
 import type { ClusterKeys } from './keys.ts'
 import {
   TABLE_BATCH_CHANGES_MAX,
@@ -166,14 +166,15 @@ export class ReplicatedTable {
     this.follow()
   }
 
-  /** Waits for own changes that are still to be written, within reason. */
-  async stop(): Promise<void> {
+  /** Writes own changes that are still here, unless Redis keeps it waiting for longer than `waitMs`. */
+  async stop(waitMs: number): Promise<void> {
     if (this.options.redis.status === 'ready') {
-      if (this.queue.length > 0) this.flush()
-      await this.sending
+      this.flush()
+      const tooLong = new AbortController()
+      const sent = (this.sending ?? Promise.resolve()).finally(() => tooLong.abort())
+      await Promise.race([sent, pause(waitMs, tooLong.signal)])
     }
     this.isStopped = true
-    await this.following
   }
 
   private change(field: string, value: string | undefined): boolean {
@@ -227,7 +228,7 @@ export class ReplicatedTable {
     const args = [randomUUID(), nodeId, processToken, batch, TABLE_LOG_BATCHES_MAX, ...changes]
     while (!this.isStopped) {
       try {
-        await whenReady(redis)
+        await whenReady(redis, gate.signal)
         const [epoch, version, nodeIds] = asArray(await runScript(redis, TABLE_WRITE, tableKeys, args))
         const point = { epoch: String(epoch), version: Number(version) }
         if (batch > this.seenBatch) {
@@ -256,7 +257,7 @@ export class ReplicatedTable {
     while (this.followAgain && !this.isStopped) {
       this.followAgain = false
       try {
-        await whenReady(redis)
+        await whenReady(redis, gate.signal)
         if (this.mustReload) await this.load()
         await this.readLog()
       } catch (error) {

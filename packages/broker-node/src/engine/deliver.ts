@@ -7,7 +7,8 @@ import {
   writePublish,
 } from '@midge/protocol-core'
 import type { BrokerCore } from './broker-core.ts'
-import type { LiveTarget, Match } from './router.ts'
+import type { DeliveryOptions, LiveTarget, Match } from './router.ts'
+import type { Session } from './session.ts'
 
 /** Subscribers from which on a frame is encoded once and copied, instead of being encoded for each. */
 const SHARED_FRAME_TARGETS_MIN = 3
@@ -82,20 +83,27 @@ export function deliverFrames(broker: BrokerCore, message: Message, match: Match
   for (let i = 0; i < live.length; i++) {
     const target = live[i] as LiveTarget
     const { session } = target
-    const qos = Math.min(message.qos, target.qos) as Qos
+    const options = session.clientId === publisherId ? target.forOwn : target
+    if (options === undefined) continue
+    const qos = Math.min(message.qos, options.qos) as Qos
     if (message.retain) session.connection.noteLiveRetained(message.topicName)
     if (qos > 0 && session.isStored) continue
-    if (target.noLocal && session.clientId === publisherId) continue
     if (broker.hooks.filtersForward && !broker.hooks.mayForward(session.connection, message)) continue
-    deliverTo(target, message, qos, shared)
+    deliverTo(session, options, message, qos, shared)
   }
 }
 
-function deliverTo(target: LiveTarget, message: Message, qos: Qos, shared: SharedFrames | undefined): void {
-  const { session } = target
+function deliverTo(
+  session: Session,
+  options: DeliveryOptions,
+  message: Message,
+  qos: Qos,
+  shared: SharedFrames | undefined,
+): void {
   const { connection } = session
-  const retain = target.retainAsPublished && message.retain
-  if (shared !== undefined && qos < 2 && target.subscriptionIds === undefined && connection.takesPlainFrames) {
+  const { subscriptionIds } = options
+  const retain = options.retainAsPublished && message.retain
+  if (shared !== undefined && qos < 2 && subscriptionIds === undefined && connection.takesPlainFrames) {
     if (qos === 0) {
       const frame = shared.get(connection.version === 5, 0, retain)
       connection.appendRun(frame, 0, frame.length, 1)
@@ -107,6 +115,6 @@ function deliverTo(target: LiveTarget, message: Message, qos: Qos, shared: Share
       return
     }
   }
-  if (qos === 0) connection.sendPublish(message, 0, retain, false, 0, target.subscriptionIds)
-  else session.sendOrWait(message, qos, retain, target.subscriptionIds)
+  if (qos === 0) connection.sendPublish(message, 0, retain, false, 0, subscriptionIds)
+  else session.sendOrWait(message, qos, retain, subscriptionIds)
 }

@@ -67,9 +67,8 @@ export function handleConnect(connection: Connection, chunk: Uint8Array, bodySta
 function refuseUndecoded(connection: Connection, error: ProtocolError, version: 0 | 3 | 4 | 5): void {
   if (error instanceof UnsupportedProtocolError) {
     if (error.nameIsValid) {
-      const isV5 = error.level > 5
-      const code = isV5 ? error.reasonCode : returnCodeOf(error.reasonCode)
-      connection.send(encodeConnack(isV5 ? 5 : 4, false, code))
+      const code = error.isLater ? error.reasonCode : returnCodeOf(error.reasonCode)
+      connection.send(encodeConnack(error.isLater ? 5 : 4, false, code))
     }
   } else if (version === 5) {
     connection.send(encodeConnack(5, false, error.reasonCode, { reasonString: error.text }))
@@ -301,6 +300,7 @@ async function abandon(connection: Connection, session: Session): Promise<void> 
     epoch: session.epoch,
     sessionExpirySeconds: connection.terms.sessionExpirySeconds,
     sentSeq: session.queue?.sentSeq ?? 0,
+    ackedAhead: session.queue?.acknowledgedAhead ?? [],
     will: 'fire',
     nowMs: broker.nowMs(),
   })

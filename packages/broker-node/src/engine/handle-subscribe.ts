@@ -26,6 +26,8 @@ interface Granted {
 export async function handleSubscribe(connection: Connection, packet: SubscribePacket): Promise<void> {
   const { broker, session } = connection
   if (session === undefined) return
+  // Packets take effect in order: what this client published before is stored first.
+  if (connection.hasPending) await broker.publisher.settled()
   const codes: number[] = []
   const granted: Granted[] = []
   for (const request of packet.requests) {

@@ -247,16 +247,16 @@ export class InboundPublishes {
     const { view } = this
     if (view.topicAlias === 0) return this.entryOfName(chunk, view.topicStart, view.topicEnd)
     const { aliases } = this
-    const problem = aliases === undefined ? ReasonCode.topicAliasInvalid : aliases.check(view.topicAlias)
-    if (problem !== 0 || aliases === undefined) throw new ProtocolError(problem, 'topic alias out of range')
-    if (view.topicStart === view.topicEnd) {
-      const known = aliases.resolve(view.topicAlias)
-      if (known === undefined) throw new ProtocolError(ReasonCode.protocolError, 'topic alias not set')
-      return known
+    if (aliases === undefined) throw new ProtocolError(ReasonCode.topicAliasInvalid, 'topic aliases are not allowed')
+    if (view.topicStart !== view.topicEnd) {
+      const entry = this.entryOfName(chunk, view.topicStart, view.topicEnd)
+      const problem = aliases.set(view.topicAlias, entry)
+      if (problem !== 0) throw new ProtocolError(problem, 'topic alias out of range')
+      return entry
     }
-    const entry = this.entryOfName(chunk, view.topicStart, view.topicEnd)
-    aliases.set(view.topicAlias, entry)
-    return entry
+    const known = aliases.resolve(view.topicAlias)
+    if (known === undefined) throw new ProtocolError(aliases.check(view.topicAlias), 'topic alias not known')
+    return known
   }
 
   private entryOfName(chunk: Uint8Array, start: number, end: number): TopicEntry {

@@ -70,12 +70,13 @@ export class Publisher {
     for (let i = 0; i < live.length; i++) {
       const target = live[i] as LiveTarget
       const to = target.session.connection
-      if (target.noLocal && to === from) continue
-      if (target.subscriptionIds === undefined && to.takesPlainFrames && (to.version === 5) === isV5) {
+      const options = to === from ? target.forOwn : target
+      if (options === undefined) continue
+      if (options.subscriptionIds === undefined && to.takesPlainFrames && (to.version === 5) === isV5) {
         to.appendRun(chunk, start, end, count)
       } else {
         messages ??= messagesOfRun(from, entry, chunk, start, end)
-        for (const message of messages) to.sendPublish(message, 0, false, false, 0, target.subscriptionIds)
+        for (const message of messages) to.sendPublish(message, 0, false, false, 0, options.subscriptionIds)
       }
     }
     if (match.nodes.length > 0 || match.groups.length > 0 || broker.sendsToAll) {
@@ -99,8 +100,8 @@ export class Publisher {
         : undefined
     // A message that overtakes an earlier one of the same publisher which is still being stored would break the order.
     if (match.isLocal && !message.retain && inbound === undefined && !from.hasPending && !broker.sendsToAll) {
-      deliverFrames(broker, message, match, from.clientId)
       this.acknowledge(from, message.qos, packetId)
+      deliverFrames(broker, message, match, from.clientId)
       return
     }
     from.pendingCount++
@@ -199,10 +200,11 @@ export class Publisher {
     const groups: CommitItem['groups'] = []
     if (message.qos > 0) {
       for (const target of match.stored) {
-        if (target.noLocal && target.clientId === message.publisherId) continue
-        const qos = Math.min(message.qos, target.qos) as Qos
-        const retain = target.retainAsPublished && message.retain
-        sessions.push({ clientId: target.clientId, qos, retain, subscriptionIds: target.subscriptionIds })
+        const options = target.clientId === message.publisherId ? target.forOwn : target
+        const qos = Math.min(message.qos, options?.qos ?? 0) as Qos
+        if (options === undefined || qos === 0) continue
+        const retain = options.retainAsPublished && message.retain
+        sessions.push({ clientId: target.clientId, qos, retain, subscriptionIds: options.subscriptionIds })
       }
       for (const group of match.groups) {
         const qos = Math.min(message.qos, group.qosMax) as Qos
@@ -279,13 +281,13 @@ export class Publisher {
   private complete(pending: Pending, result: CommitResult): void {
     const { broker } = this
     const { item, connection } = pending
+    if (connection !== undefined && !connection.isClosed && item.message.qos > 0) {
+      this.acknowledge(connection, item.message.qos, pending.packetId)
+    }
     if (result.status === 'stored') {
       broker.counters.messagesStored++
       this.countDrops(item, result)
       if (item.message.qos > 0) this.deliverStored(item, result)
-    }
-    if (connection !== undefined && !connection.isClosed && item.message.qos > 0) {
-      this.acknowledge(connection, item.message.qos, pending.packetId)
     }
     pending.settle?.(true)
   }
@@ -299,7 +301,7 @@ export class Publisher {
     for (let i = 0; i < item.sessions.length; i++) {
       const target = item.sessions[i] as SessionTarget
       const seq = result.seqs[i] ?? 0
-      if (seq === 0) continue
+      if (seq <= 0) continue
       const session = broker.sessionOf(instance, target.clientId)
       session?.queue?.onCommitted(seq, message, target.qos, target.retain, target.subscriptionIds)
     }

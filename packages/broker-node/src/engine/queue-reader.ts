@@ -6,6 +6,13 @@ import type { Session } from './session.ts'
 const READ_ENTRIES_MAX = 256
 const PACKET_IDS = 65_535
 
+/** The part of `OpenedSession` that says where the queue stands. */
+export interface QueueState {
+  headSeq: number
+  tailSeq: number
+  sentSeq: number
+}
+
 /** The packet id of a queue entry: the same on every node and after every resume. */
 export function packetIdOfSeq(seq: number): number {
   return (seq % PACKET_IDS) + 1
@@ -34,13 +41,18 @@ export class QueueReader {
   private isFlushQueued = false
   private isReleasing = false
 
-  constructor(session: Session, queue: { headSeq: number; tailSeq: number; sentSeq: number }) {
+  constructor(session: Session, queue: QueueState) {
     this.session = session
     this.headSeq = queue.headSeq
     this.nextSeq = queue.headSeq
     this.ackedUpTo = queue.headSeq - 1
     this.tailSeq = queue.tailSeq
     this.resentUpTo = queue.sentSeq
+  }
+
+  /** Acknowledged entries that are not part of the acknowledged beginning of the queue; for the next connection. */
+  get acknowledgedAhead(): number[] {
+    return [...this.ackedAhead]
   }
 
   /** Newest entry that was ever sent; kept by the store for the next connection. */
@@ -155,7 +167,8 @@ export class QueueReader {
     }
     const { connection } = session
     const dup = entry.seq <= this.resentUpTo
-    if (remainingExpirySeconds(entry.message.expiresAtMs, connection.broker.nowMs()) === 0) {
+    // A delivery that has begun is completed, expired or not. v5 [MQTT-4.3.3-7].
+    if (!dup && remainingExpirySeconds(entry.message.expiresAtMs, connection.broker.nowMs()) === 0) {
       connection.broker.counters.drop(DropReason.expired)
     } else if (connection.sendPublish(entry.message, entry.qos, entry.retain, dup, packetId, entry.subscriptionIds)) {
       return true

@@ -50,7 +50,7 @@ async function sendPage(
     const item = queued[i]
     const seq = result.seqs[0] ?? 0
     const target = item?.sessions[0]
-    if (item === undefined || target === undefined || seq === 0) return
+    if (item === undefined || target === undefined || seq <= 0) return
     session.queue?.onCommitted(seq, item.message, target.qos, true, target.subscriptionIds)
   })
 }

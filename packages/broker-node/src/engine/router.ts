@@ -17,22 +17,18 @@ const MATCH_CACHE_TOPICS_MAX = 65_536
 class MergedOptions {
   /** Highest granted QoS of the matching subscriptions. v5 [MQTT-3.3.4-2], v3.1.1 [MQTT-3.3.5-1]. */
   qos: Qos
-  /** True only while every matching subscription asks for it. v5 [MQTT-3.8.3-3]. */
-  noLocal: boolean
   retainAsPublished: boolean
   /** v5 [MQTT-3.3.4-3], [MQTT-3.3.4-4]. */
   subscriptionIds: number[] | undefined
 
   constructor(subscription: Subscription) {
     this.qos = subscription.qos
-    this.noLocal = subscription.noLocal
     this.retainAsPublished = subscription.retainAsPublished
     this.subscriptionIds = subscription.subscriptionId === 0 ? undefined : [subscription.subscriptionId]
   }
 
   merge(subscription: Subscription): void {
     if (subscription.qos > this.qos) this.qos = subscription.qos
-    this.noLocal &&= subscription.noLocal
     this.retainAsPublished ||= subscription.retainAsPublished
     if (subscription.subscriptionId !== 0) {
       this.subscriptionIds ??= []
@@ -41,8 +37,41 @@ class MergedOptions {
   }
 }
 
+/** A session that a topic reaches; `forOwn` is what it gets of a message that it has published itself. */
+class Target extends MergedOptions {
+  /** Only the subscriptions without No Local, v5 [MQTT-3.8.3-3]; `this` when there is no other kind. */
+  forOwn: MergedOptions | undefined
+
+  constructor(subscription: Subscription) {
+    super(subscription)
+    this.forOwn = subscription.noLocal ? undefined : this
+  }
+
+  override merge(subscription: Subscription): void {
+    if (subscription.noLocal) {
+      // From here on the two differ.
+      if (this.forOwn === this) this.forOwn = copyOf(this)
+    } else if (this.forOwn === undefined) {
+      this.forOwn = new MergedOptions(subscription)
+    } else if (this.forOwn !== this) {
+      this.forOwn.merge(subscription)
+    }
+    super.merge(subscription)
+  }
+}
+
+function copyOf(options: MergedOptions): MergedOptions {
+  const copy = Object.create(MergedOptions.prototype) as MergedOptions
+  copy.qos = options.qos
+  copy.retainAsPublished = options.retainAsPublished
+  copy.subscriptionIds = options.subscriptionIds?.slice()
+  return copy
+}
+
+export type DeliveryOptions = MergedOptions
+
 /** An online session of this node that a topic reaches. */
-export class LiveTarget extends MergedOptions {
+export class LiveTarget extends Target {
   readonly session: Session
 
   constructor(session: Session, subscription: Subscription) {
@@ -52,7 +81,7 @@ export class LiveTarget extends MergedOptions {
 }
 
 /** A stored session, online anywhere or nowhere, that a topic reaches at QoS 1 or 2. */
-export class StoredTarget extends MergedOptions {
+export class StoredTarget extends Target {
   readonly clientId: string
 
   constructor(clientId: string, subscription: Subscription) {

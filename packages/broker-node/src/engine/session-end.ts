@@ -32,6 +32,7 @@ export async function endSession(
     epoch,
     sessionExpirySeconds: connection.terms.sessionExpirySeconds,
     sentSeq: session.queue?.sentSeq ?? 0,
+    ackedAhead: session.queue?.acknowledgedAhead ?? [],
     will: how === 'goodbye' ? 'discard' : 'fire',
     nowMs: broker.nowMs(),
   })

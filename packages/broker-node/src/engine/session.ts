@@ -1,7 +1,7 @@
 import { type Message, PacketIdPool, type Qos, type Subscription, type TakenEntry } from '@midge/protocol-core'
 import { DropReason } from '../counters.ts'
 import type { Connection } from './connection.ts'
-import { QueueReader } from './queue-reader.ts'
+import { QueueReader, type QueueState } from './queue-reader.ts'
 import { WaitingMessages } from './waiting-messages.ts'
 
 /** An outbound QoS 1 or 2 exchange that is not a plain QoS 1 of a session without a queue. */
@@ -47,7 +47,7 @@ export class Session {
     isStored: boolean
     connection: Connection
     receiveMax: number
-    queue: { headSeq: number; tailSeq: number; sentSeq: number }
+    queue: QueueState
   }) {
     this.instance = options.instance
     this.clientId = options.clientId

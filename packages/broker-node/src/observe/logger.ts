@@ -15,8 +15,8 @@ export interface LogSettings {
 
 /** The root logger with the two things only the process needs. */
 export interface RootLogger extends Logger {
-  /** Writes out what is buffered; the last call before the process exits. */
-  flush(): void
+  /** Resolves when every line is written, at the latest after a second; later lines are lost. */
+  close(): Promise<void>
 }
 
 /** Characters kept of a text value; clients choose some of them. */
@@ -25,6 +25,8 @@ const REPEATS_MAX = 200
 const WINDOW_MS = 1000
 /** Bytes waiting for a slow reader of standard output; further lines are lost rather than the node's memory. */
 const BACKLOG_BYTES_MAX = 8 * 1024 * 1024
+/** A reader of standard output that takes nothing for this long at the end has lost interest. */
+const CLOSE_MS = 1000
 /** Written by us, never by a client, and useful only whole. */
 const WHOLE = new Set(['durabilitySentence', 'problem', 'url'])
 
@@ -51,20 +53,40 @@ function options(settings: LogSettings): LoggerOptions {
   }
 }
 
-/** Both ways of writing end in this shape; `flushSync` exists only on the file descriptor's own stream. */
+/** Where lines go; what comes after `close` is passed over. */
 interface Output extends DestinationStream {
-  flushSync?: () => void
+  close(): Promise<void>
 }
 
-function output(settings: LogSettings): Output {
-  const { write } = settings
-  const stdout = (): Output => pino.destination({ fd: 1, sync: false, maxLength: BACKLOG_BYTES_MAX })
-  if (settings.format === 'json') return write === undefined ? stdout() : { write }
-  const lines = write === undefined ? stdout() : { write }
+/**
+ * Standard output without waiting for its reader: a reader that stalls must not stall the node.
+ *
+ * Its own `flushSync` is no use at the end, because it overtakes a write that is under way.
+ */
+function openStdout(): Output {
+  const stream = pino.destination({ fd: 1, sync: false, maxLength: BACKLOG_BYTES_MAX })
+  let closed: Promise<void> | undefined
+  const end = (): Promise<void> =>
+    new Promise(resolve => {
+      setTimeout(resolve, CLOSE_MS).unref()
+      stream.once('close', () => resolve())
+      stream.end()
+    })
   return {
-    write: line => lines.write(`${prettyLine(line.trimEnd())}\n`),
-    flushSync: () => lines.flushSync?.(),
+    write: line => {
+      if (closed === undefined) stream.write(line)
+    },
+    close: () => {
+      closed ??= end()
+      return closed
+    },
   }
+}
+
+function output({ write, format }: LogSettings): Output {
+  const lines: Output = write === undefined ? openStdout() : { write, close: async () => undefined }
+  if (format === 'json') return lines
+  return { write: line => lines.write(`${prettyLine(line.trimEnd())}\n`), close: () => lines.close() }
 }
 
 type LevelName = 'trace' | 'debug' | 'info' | 'warn' | 'error'
@@ -117,8 +139,8 @@ class PinoLogger implements RootLogger {
     })
   }
 
-  flush(): void {
-    this.out.flushSync?.()
+  close(): Promise<void> {
+    return this.out.close()
   }
 
   private write(level: LevelName, fields: object, text: string): void {

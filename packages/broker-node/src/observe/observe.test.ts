@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { test } from 'node:test'
 import { sampleEventLoopLag } from './event-loop-lag.ts'
@@ -103,6 +104,23 @@ test('the readable form is one line and survives what is not JSON', () => {
   log.info({ event: 'client.connected', clientId: 'c1' }, 'client connected')
   assert.match(lines[0] ?? '', /^\d\d:\d\d:\d\d info {2}client connected clientId=c1\n$/)
   assert.equal(prettyLine('plain'), 'plain')
+})
+
+test('after close() every line is on standard output, in order, and later ones do no harm', () => {
+  const script = `
+    import { createLogger } from ${JSON.stringify(new URL('./logger.js', import.meta.url).href)}
+    const log = createLogger({ level: 'info', format: 'json', nodeId: 'n1', version: '0' })
+    for (let i = 0; i < 5000; i++) log.info({ event: 'e' + i }, 'x')
+    await Promise.all([log.close(), log.close()])
+    log.info({ event: 'late' }, 'x')
+    process.exit(0)`
+  const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })
+  assert.equal(child.stderr, '')
+  const events = [...child.stdout.matchAll(/"event":"(\w+)"/g)].map(match => match[1])
+  assert.deepEqual(
+    events,
+    Array.from({ length: 5000 }, (_, i) => `e${i}`),
+  )
 })
 
 test('a blocked event loop shows in the lag', async () => {

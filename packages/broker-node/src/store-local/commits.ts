@@ -50,7 +50,11 @@ export class Commits {
     for (let i = 0; i < sessions.length; i++) {
       const target = sessions[i]
       const session = target === undefined ? undefined : this.#state.session(instance, target.clientId)
-      if (target === undefined || session === undefined) continue
+      if (target === undefined) continue
+      if (session === undefined) {
+        result.seqs[i] = -1
+        continue
+      }
       result.seqs[i] = this.#append(session, new StoredEntry(detached.message, target, detached.bytes.length), {
         bytes: detached.bytes,
         nowMs,
@@ -96,9 +100,7 @@ export class Commits {
     const { tailSeq } = queue
     for (let seq = queue.headSeq; seq <= tailSeq; seq++) {
       const entry = queue.at(seq)
-      if (entry === undefined || !isExpired(entry, nowMs)) continue
-      queue.remove(seq)
-      this.#recorder.entryRemoved(session, seq, entry)
+      if (entry !== undefined && isExpired(session, seq, entry, nowMs)) dropEntry(session, seq, this.#recorder)
     }
     if (queue.count === 0) this.#recorder.queueEmptied(session)
   }
@@ -119,10 +121,22 @@ export class Commits {
   }
 }
 
-/** Whether a reader is not to see the entry; a released one is still owed its PUBREL. v5 [MQTT-3.3.2-5] */
-export function isExpired(entry: StoredEntry, nowMs: number): boolean {
+/**
+ * Whether a reader is not to see the entry, v5 [MQTT-3.3.2-5]. One that may have been sent stays: a delivery that has
+ * begun is completed, v5 [MQTT-4.3.3-7].
+ */
+export function isExpired(session: Session, seq: number, entry: StoredEntry, nowMs: number): boolean {
   const { expiresAtMs } = entry.message
-  return expiresAtMs !== 0 && expiresAtMs <= nowMs && !entry.released
+  return expiresAtMs !== 0 && expiresAtMs <= nowMs && !entry.released && seq > session.sentSeq
+}
+
+/** Removes one entry, wherever it stands in the queue. */
+export function dropEntry(session: Session, seq: number, recorder: Recorder): void {
+  const { queue } = session
+  const entry = queue.at(seq)
+  if (entry === undefined) return
+  queue.remove(seq)
+  recorder.entryRemoved(session, seq, entry)
 }
 
 /** Drops the entries up to `upToSeq`. */

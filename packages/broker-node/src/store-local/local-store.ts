@@ -142,14 +142,15 @@ export class LocalStore implements Store {
     countMax: number,
   ): Promise<QueueEntry[]> {
     return this.#read(() => {
-      const { queue } = this.#sessions.owned(instance, clientId, epoch)
+      const session = this.#sessions.owned(instance, clientId, epoch)
+      const { queue } = session
       const nowMs = this.#now()
       const entries: QueueEntry[] = []
       let bytes = 0
       for (let seq = Math.max(fromSeq, queue.headSeq); seq <= queue.tailSeq; seq++) {
         if (entries.length >= countMax || bytes >= READ_BYTES_MAX) break
         const entry = queue.at(seq)
-        if (entry === undefined || isExpired(entry, nowMs)) continue
+        if (entry === undefined || isExpired(session, seq, entry, nowMs)) continue
         const { qos, retain, subscriptionIds, released, message, size } = entry
         bytes += size
         entries.push({ seq, qos, retain, subscriptionIds, released, message })

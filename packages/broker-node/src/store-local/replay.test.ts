@@ -65,7 +65,7 @@ class Side {
         return { ...opened, epoch: 0, previous: opened.previous?.nodeId }
       }
       case 1: {
-        const request = { instance: INSTANCE, clientId, epoch, nowMs, sentSeq: seq }
+        const request = { instance: INSTANCE, clientId, epoch, nowMs, sentSeq: seq, ackedAhead: [] }
         return store.close({ ...request, sessionExpirySeconds: pick(4) * 5, will: pick(2) === 0 ? 'fire' : 'discard' })
       }
       case 2: {

@@ -8,6 +8,7 @@ import {
   type Subscription,
   type WillFate,
 } from '@midge/protocol-core'
+import { dropEntry } from './commits.ts'
 import type { Groups } from './groups.ts'
 import type { Recorder } from './recorder.ts'
 import { Session, type State, WillRecord } from './state.ts'
@@ -75,6 +76,7 @@ export class Sessions {
     // The call may be a repetition of one that has taken effect.
     if (!session.connected) return []
     session.sentSeq = request.sentSeq
+    for (const seq of request.ackedAhead) dropEntry(session, seq, this.#recorder)
     this.#disconnect(session, request.sessionExpirySeconds, request.will, request.nowMs)
     return request.sessionExpirySeconds === 0 ? this.end(session, request.nowMs) : []
   }

@@ -15,10 +15,10 @@ export function watchConnection(client: Redis, role: string, logger: Logger): vo
   client.on('error', (error: Error) => {
     lastError = error.message === '' ? String((error as NodeJS.ErrnoException).code) : error.message
   })
-  client.on('close', () => {
+  // Follows each attempt that failed, but not a connection that was closed on purpose.
+  client.on('reconnecting', () => {
     isDown = true
     const nowMs = Date.now()
-    if (client.status === 'end') return
     if (nowMs - loggedAtMs < REPEAT_MS) {
       suppressed++
       return

@@ -1,3 +1,4 @@
+import { BrokerError } from '@midge/protocol-core'
 import type { Groups } from './groups.ts'
 import { DueKind, namesOf, type StoreKeys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'
@@ -44,5 +45,15 @@ export class GroupJobs {
       keys: [this.keys.due(partition), this.keys.jobs(partition)],
       args: [`${DueKind.groups}${id}`],
     })
+  }
+
+  /** As {@link run}; a job that could not be done stays due and is done by a sweep. */
+  async attempt(partition: number, id: string, job: string): Promise<void> {
+    try {
+      await this.run(partition, id, job)
+    } catch (error) {
+      // The caller has an outcome to report that nobody would learn of otherwise.
+      if (!(error instanceof BrokerError && error.retryable)) throw error
+    }
   }
 }

@@ -65,10 +65,18 @@ export class Pokes {
   private hear(text: string): void {
     this.silentProbes = 0
     if (text === '') return
-    for (const line of text.split('\n')) {
-      const space = line.lastIndexOf(' ')
-      const { instance, name: clientId } = namesOf(line.slice(0, space))
-      this.listener?.onQueueGrew(instance, clientId, Number(line.slice(space + 1)))
+    try {
+      for (const line of text.split('\n')) {
+        const space = line.lastIndexOf(' ')
+        const { instance, name: clientId } = namesOf(line.slice(0, space))
+        this.listener?.onQueueGrew(instance, clientId, Number(line.slice(space + 1)))
+      }
+    } catch (error) {
+      // Anybody who may use this Redis can publish here; a hint is not worth the process.
+      this.logger.warn(
+        { event: 'store.poke_ignored', error: String(error) },
+        'a message on the poke channel is not ours',
+      )
     }
   }
 

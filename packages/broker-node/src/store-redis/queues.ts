@@ -60,8 +60,11 @@ export class Queues {
 }
 
 function toEntries(first: number, values: unknown[], flags: unknown[]): QueueEntry[] {
-  return values.map((value, i) => {
-    const { qos, retain, subscriptionIds, message } = decodeQueueEntry(toBuffer(value))
-    return { seq: first + i, qos, retain, subscriptionIds, released: flags[i] === 1, message }
+  return values.flatMap((value, i): QueueEntry[] => {
+    const bytes = toBuffer(value)
+    // Acknowledged while an older entry was not.
+    if (bytes.length === 0) return []
+    const { qos, retain, subscriptionIds, message } = decodeQueueEntry(bytes)
+    return [{ seq: first + i, qos, retain, subscriptionIds, released: flags[i] === 1, message }]
   })
 }

@@ -1,89 +1,24 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
-import {
-  BrokerError,
-  type CommitItem,
-  DEFAULT_INSTANCE,
-  Message,
-  type OpenedSession,
-  type Qos,
-  SESSION_EXPIRY_NEVER,
-  type StoredWill,
-  type Subscription,
-} from '@midge/protocol-core'
+import { SESSION_EXPIRY_NEVER } from '@midge/protocol-core'
 import { Redis } from 'ioredis'
-import type { Logger } from '../ports.ts'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
-import { type ClientFactory, openRedisStore, type RedisStore } from './index.ts'
-
-const INSTANCE = DEFAULT_INSTANCE
-const LIMITS = { offlineMessagesMax: 100, offlineBytesMax: 100_000, onlineMessagesMax: 200, onlineBytesMax: 200_000 }
-
-const silent: Logger = {
-  trace: () => {},
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  isLevelEnabled: () => false,
-  child: () => silent,
-}
-
-function message(topicName: string, payload = 'x', qos: Qos = 1, expiresAtMs = 0): Message {
-  return new Message({
-    topicName,
-    topicBytes: Buffer.from(topicName),
-    payload: Buffer.from(payload),
-    qos,
-    retain: false,
-    properties: new Uint8Array(0),
-    expiresAtMs,
-    publisherId: 'publisher',
-  })
-}
-
-function toSessions(clientIds: string[], payload = 'x', qos: Qos = 1): CommitItem {
-  return {
-    instance: INSTANCE,
-    message: message('a/b', payload, qos),
-    sessions: clientIds.map(clientId => ({ clientId, qos, retain: false, subscriptionIds: undefined })),
-    groups: [],
-    retain: false,
-    inbound: undefined,
-  }
-}
-
-function toGroup(group: string, payload: string, qos: Qos = 1): CommitItem {
-  return { ...toSessions([], payload, qos), groups: [{ group, qos }] }
-}
-
-function retained(topicName: string, payload = 'x', expiresAtMs = 0): CommitItem {
-  return { ...toSessions([]), message: message(topicName, payload, 1, expiresAtMs), retain: true }
-}
-
-function subscription(topicFilter: string): Subscription {
-  return { topicFilter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: 7 }
-}
-
-function will(delay = 0): StoredWill {
-  return { message: message('will', 'gone'), willDelaySeconds: delay, messageExpirySeconds: -1 }
-}
-
-function textOf(entry: { message: Message }): string {
-  return Buffer.from(entry.message.payload).toString()
-}
-
-async function until(claim: () => boolean, what: string, timeoutMs = 8000): Promise<void> {
-  const deadline = Date.now() + timeoutMs
-  while (!claim()) {
-    if (Date.now() > deadline) assert.fail(`timed out: ${what}`)
-    await new Promise(resolve => setTimeout(resolve, 10))
-  }
-}
-
-const isUnavailable = (error: unknown): boolean =>
-  error instanceof BrokerError && error.code === 'MIDGE_STORE_UNAVAILABLE' && error.retryable
-const isFenced = (error: unknown): boolean => error instanceof BrokerError && error.code === 'MIDGE_SESSION_FENCED'
+import type { RedisStore } from './index.ts'
+import {
+  close,
+  connect,
+  INSTANCE,
+  isFenced,
+  leftovers,
+  message,
+  open,
+  subscription,
+  textOf,
+  toGroup,
+  toSessions,
+  until,
+  will,
+} from './redis-store.test.support.ts'
 
 describe('RedisStore', () => {
   let redis: TestRedis
@@ -91,59 +26,12 @@ describe('RedisStore', () => {
   let a: RedisStore
   let b: RedisStore
 
-  function connect(nodeId: string, clientFactory?: ClientFactory): RedisStore {
-    return openRedisStore({
-      url: redis.url,
-      nodeId,
-      limits: LIMITS,
-      durability: 'memory',
-      logger: silent,
-      commandTimeoutMs: 500,
-      ...(clientFactory === undefined ? {} : { clientFactory }),
-    })
-  }
-
-  function open(
-    store: RedisStore,
-    clientId: string,
-    options: Partial<Parameters<RedisStore['open']>[0]> = {},
-  ): Promise<OpenedSession> {
-    return store.open({
-      instance: INSTANCE,
-      clientId,
-      nodeId: store === a ? 'node-a' : 'node-b',
-      cleanStart: false,
-      sessionExpirySeconds: 60,
-      will: undefined,
-      nowMs: 1_000_000,
-      ...options,
-    })
-  }
-
-  function close(
-    store: RedisStore,
-    clientId: string,
-    epoch: number,
-    options: Partial<Parameters<RedisStore['close']>[0]> = {},
-  ): Promise<Subscription[]> {
-    return store.close({
-      instance: INSTANCE,
-      clientId,
-      epoch,
-      sessionExpirySeconds: 60,
-      sentSeq: 0,
-      will: 'discard',
-      nowMs: 1_000_000,
-      ...options,
-    })
-  }
-
   before(async () => {
     redis = await startRedis()
     admin = new Redis(redis.url, { disableClientInfo: true })
     admin.on('error', () => {})
-    a = connect('node-a')
-    b = connect('node-b')
+    a = connect(redis.url, 'node-a')
+    b = connect(redis.url, 'node-b')
     await Promise.all([a.ready, b.ready])
   })
 
@@ -157,11 +45,6 @@ describe('RedisStore', () => {
   beforeEach(async () => {
     await admin.flushall()
   })
-
-  /** Everything in Redis but the epoch counters, which stay on purpose. */
-  async function leftovers(): Promise<string[]> {
-    return (await admin.keys('*')).filter(key => !key.startsWith('midge:epoch:')).sort()
-  }
 
   it('resumes a session on another node with its queue in order', async () => {
     const first = await open(a, 'c')
@@ -257,6 +140,28 @@ describe('RedisStore', () => {
     assert.deepEqual((await a.readQueue(INSTANCE, 'c', again.epoch, again.headSeq, 5)).map(textOf), ['new'])
   })
 
+  it('does not show again what was acknowledged ahead of an older entry', async () => {
+    const { epoch } = await open(a, 'c')
+    await a.commit(['1', '2', '3', '4'].map(text => toSessions(['c'], text)))
+    await close(a, 'c', epoch, { sentSeq: 4, ackedAhead: [2, 4, 99] })
+    const again = await open(b, 'c')
+    const entries = await b.readQueue(INSTANCE, 'c', again.epoch, 1, 10)
+    assert.deepEqual(
+      entries.map(entry => [entry.seq, textOf(entry)]),
+      [
+        [1, '1'],
+        [3, '3'],
+      ],
+    )
+    assert.deepEqual(
+      (await b.readQueue(INSTANCE, 'c', again.epoch, 2, 1)).map(entry => entry.seq),
+      [3],
+    )
+    await b.ackQueue(INSTANCE, 'c', again.epoch, 4)
+    const record = (await admin.keys('midge:s:*'))[0] ?? ''
+    assert.deepEqual(await admin.hmget(record, 'b', 'h'), ['0', '5'])
+  })
+
   it('commits a QoS 2 message once', async () => {
     const pub = await open(a, 'pub')
     await open(a, 'sub')
@@ -275,46 +180,6 @@ describe('RedisStore', () => {
     assert.deepEqual(next, { status: 'stored', seqs: [2], droppedGroups: 0 })
     await b.ping()
     assert.deepEqual(await admin.keys('midge:dd*'), [], 'tokens are forgotten when all is done')
-  })
-
-  it('commits a QoS 2 message once although its node died between storing it and saying so', async () => {
-    const group = '$share/g/jobs'
-    const pub = await open(a, 'pub')
-    await open(a, 'sub')
-    const inbound = { clientId: 'pub', epoch: pub.epoch, packetId: 5 }
-    const item: CommitItem = { ...toSessions(['sub'], 'once', 2), groups: [{ group, qos: 2 }], inbound }
-    // The first pipeline of a commit notes the packet id, the second stores; the third would say that it is stored.
-    let pipelines = Number.NEGATIVE_INFINITY
-    const dying = connect('node-a', overrides => {
-      const client = new Redis(redis.url, overrides)
-      const makePipeline = client.pipeline.bind(client)
-      client.pipeline = () => {
-        const pipeline = makePipeline()
-        const exec = pipeline.exec.bind(pipeline)
-        pipeline.exec = async () => {
-          const replies = await exec()
-          if (++pipelines === 2) client.disconnect()
-          return replies
-        }
-        return pipeline
-      }
-      return client
-    })
-    await dying.ready
-    await dying.ping()
-    pipelines = 0
-    await assert.rejects(dying.commit([item]), isUnavailable)
-    assert.equal(await b.tailSeq(INSTANCE, 'sub'), 1)
-
-    const resumed = await open(b, 'pub')
-    assert.deepEqual(resumed.inboundPacketIds, [], 'not known to be committed')
-    const [resent] = await b.commit([{ ...item, inbound: { ...inbound, epoch: resumed.epoch } }])
-    assert.deepEqual(resent, { status: 'stored', seqs: [1], droppedGroups: 0 })
-    assert.equal(await b.tailSeq(INSTANCE, 'sub'), 1)
-    const member = await open(b, 'member')
-    assert.equal((await b.takeGroup(INSTANCE, group, 'member', member.epoch, [1, 2])).length, 1)
-    assert.deepEqual((await open(a, 'pub')).inboundPacketIds, [5])
-    await dying.stop()
   })
 
   it('fires a will once, by delay, by takeover and by the death of a node', async () => {
@@ -352,7 +217,7 @@ describe('RedisStore', () => {
     assert.deepEqual((await a.sweep('node-a', 1_009_999, 10)).expired, [])
     const { expired } = await a.sweep('node-a', 1_010_000, 10)
     assert.deepEqual(expired, [{ instance: INSTANCE, clientId: 'c', subscriptions: [subscription('x/+')] }])
-    assert.deepEqual(await leftovers(), [])
+    assert.deepEqual(await leftovers(admin), [])
   })
 
   it('finds an expired session gone although no sweep has run', async () => {
@@ -403,7 +268,7 @@ describe('RedisStore', () => {
     for (const [clientId, session] of [['three', three]] as const)
       await close(a, clientId, session.epoch, { sessionExpirySeconds: 0 })
     await a.sweep('node-a', 9_000_000, 100)
-    assert.deepEqual(await leftovers(), [])
+    assert.deepEqual(await leftovers(admin), [])
   })
 
   it('keeps QoS 2 messages of a member that resumes and gives them to nobody when its session ends', async () => {
@@ -435,67 +300,6 @@ describe('RedisStore', () => {
     assert.deepEqual((await b.takeGroup(INSTANCE, group, 'two', two.epoch, [1])).map(textOf), ['1'])
   })
 
-  it('finds retained messages by any filter, once each, over any page size', async () => {
-    const seed = Number(process.hrtime.bigint() % 1_000_000n)
-    const random = mulberry(seed)
-    const names = ['a', 'b', 'a!', 'a0', '$x', '', 'ä', 'a b']
-    const topics = new Set<string>()
-    while (topics.size < 300) {
-      const levels = Array.from(
-        { length: 1 + Math.floor(random() * 4) },
-        () => names[Math.floor(random() * names.length)],
-      )
-      if (levels.join('/') !== '') topics.add(levels.join('/'))
-    }
-    await a.commit([...topics].map(topic => retained(topic)))
-    const filters = [
-      '#',
-      '+',
-      '+/+',
-      '+/#',
-      'a/#',
-      'a/+',
-      'a/+/b',
-      '+/a/#',
-      'a!/#',
-      '$x/#',
-      '$x/+/+',
-      '+/b/+/a',
-      'a/a/a/a',
-      '/#',
-      '+/+/+/a!',
-      'ä/+/#',
-    ]
-    for (const filter of filters) {
-      const expected = [...topics].filter(topic => naiveMatch(topic, filter)).sort()
-      for (const page of [1, 7, 1000]) {
-        const found: string[] = []
-        let cursor: string | undefined
-        do {
-          const result = await b.matchRetained(INSTANCE, filter, cursor, page)
-          assert.ok(result.messages.length <= page)
-          found.push(...result.messages.map(one => one.topicName))
-          cursor = result.cursor
-        } while (cursor !== undefined)
-        assert.deepEqual(found.sort(), expected, `filter ${filter}, page ${page}, seed ${seed}`)
-      }
-    }
-    await a.commit([...topics].map(topic => retained(topic, '')))
-    assert.deepEqual(await leftovers(), [])
-  })
-
-  it('drops a retained message that has expired', async () => {
-    const now = Date.now()
-    await a.commit([retained('t/old', 'x', now - 1), retained('t/new', 'x', now + 60_000), retained('t/any', 'x')])
-    const page = await a.matchRetained(INSTANCE, 't/+', undefined, 10)
-    assert.deepEqual(page.messages.map(one => one.topicName).sort(), ['t/any', 't/new'])
-    assert.deepEqual((await a.matchRetained(INSTANCE, 't/old', undefined, 10)).messages, [])
-    await a.sweep('node-a', now, 10)
-    await a.sweep('node-a', now + 60_000, 10)
-    await a.commit([retained('t/any', '')])
-    assert.deepEqual(await leftovers(), [])
-  })
-
   it('lists every stored subscription', async () => {
     const expected: string[] = []
     for (let i = 0; i < 50; i++) {
@@ -509,85 +313,4 @@ describe('RedisStore', () => {
     }
     assert.deepEqual(found.sort(), expected.sort())
   })
-
-  it('loads its scripts again after SCRIPT FLUSH', async () => {
-    const { epoch } = await open(a, 'c')
-    await admin.script('FLUSH')
-    const results = await Promise.all([1, 2, 3].map(n => a.commit([toSessions(['c'], String(n))])))
-    assert.deepEqual(
-      results.map(([result]) => result?.seqs[0]),
-      [1, 2, 3],
-    )
-    assert.deepEqual((await a.readQueue(INSTANCE, 'c', epoch, 1, 9)).map(textOf), ['1', '2', '3'])
-  })
-
-  it('says that the store is unavailable while Redis is paused, and recovers', async () => {
-    let reconnected = 0
-    a.setListener({ onQueueGrew: () => {}, onReconnected: () => reconnected++ })
-    const { epoch } = await open(a, 'c')
-    redis.pause()
-    await assert.rejects(a.commit([toSessions(['c'])]), isUnavailable)
-    await assert.rejects(a.ping(), isUnavailable)
-    redis.resume()
-    const [result] = await a.commit([toSessions(['c'], 'after')])
-    assert.ok((result?.seqs[0] ?? 0) > 0)
-    assert.equal(reconnected, 1, 'the outcome of the first commit was unknown')
-    assert.equal((await a.readQueue(INSTANCE, 'c', epoch, 1, 9)).map(textOf).pop(), 'after')
-  })
-
-  it('rejects at once while Redis is gone, and tells the listener when it is back', async () => {
-    let reconnected = 0
-    a.setListener({ onQueueGrew: () => {}, onReconnected: () => reconnected++ })
-    await redis.kill()
-    await assert.rejects(a.commit([toSessions(['c'])]), isUnavailable)
-    await assert.rejects(open(a, 'c'), isUnavailable)
-    await redis.restart()
-    await until(() => reconnected >= 2, 'both connections are back')
-    const { epoch } = await open(a, 'c')
-    await a.commit([toSessions(['c'], 'back')])
-    assert.deepEqual((await a.readQueue(INSTANCE, 'c', epoch, 1, 9)).map(textOf), ['back'])
-    await until(() => admin.status === 'ready', 'test connection')
-    await b.ping().catch(() => {})
-  })
-
-  it('reports settings that break the durability that was asked for', async () => {
-    await until(() => admin.status === 'ready', 'test connection')
-    assert.deepEqual(await a.check(), [])
-    await admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
-    assert.deepEqual(
-      (await a.check()).map(warning => warning.code),
-      ['eviction'],
-    )
-    const strict = openRedisStore({ url: redis.url, nodeId: 's', limits: LIMITS, durability: 'fsync', logger: silent })
-    await strict.ready
-    assert.deepEqual(
-      (await strict.check()).map(warning => warning.code),
-      ['eviction', 'aof_off', 'fsync_not_always'],
-    )
-    await strict.stop()
-    await admin.config('SET', 'maxmemory-policy', 'noeviction')
-  })
 })
-
-function naiveMatch(topic: string, filter: string): boolean {
-  const levels = topic.split('/')
-  const wanted = filter.split('/')
-  if (topic.startsWith('$') && (wanted[0] === '+' || wanted[0] === '#')) return false
-  for (const [i, level] of wanted.entries()) {
-    if (level === '#') return true
-    if (i >= levels.length || (level !== '+' && level !== levels[i])) return false
-    if (i === wanted.length - 1) return levels.length === wanted.length
-    if (wanted[i + 1] === '#' && levels.length === i + 1) return true
-  }
-  return false
-}
-
-function mulberry(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}

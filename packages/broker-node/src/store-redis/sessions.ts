@@ -90,6 +90,7 @@ export class Sessions {
       request.nowMs,
       request.nowMs + CLAIM_MS,
       request.sentSeq,
+      ...request.ackedAhead,
     ])
     return (await this.finish(place, await this.link.one(call))).subscriptions
   }
@@ -113,7 +114,7 @@ export class Sessions {
     const [done, subscriptions, job, epoch] = toList(reply)
     if (done !== 1) return { done: false, subscriptions: [] }
     const jobText = toText(job)
-    if (jobText !== '') await this.jobs.run(place.partition, `${place.id}:${toNumber(epoch)}`, jobText)
+    if (jobText !== '') await this.jobs.attempt(place.partition, `${place.id}:${toNumber(epoch)}`, jobText)
     return { done: true, subscriptions: toSubscriptions(subscriptions) }
   }
 

@@ -104,7 +104,7 @@ export class Sweeper {
           const value = values[i]
           if (value === undefined || value.length === 0) continue
           if (member[0] === DueKind.will) result.wills.push(toWill(member.slice(1), value))
-          else await this.jobs.run(partition, member.slice(1), value.toString('utf8'))
+          else await this.jobs.attempt(partition, member.slice(1), value.toString('utf8'))
         }
       },
     }))

@@ -15,6 +15,7 @@ const WILL_RETAIN_FLAG = 0x20
 const WILL_BITS = 0x38
 const PASSWORD_FLAG = 0x40
 const USERNAME_FLAG = 0x80
+const CLIENT_ID_CHARACTERS_MAX_V31 = 23
 
 /** CONNECT names a protocol or a level that this codec does not speak; `reasonCode` is 0x84. */
 export class UnsupportedProtocolError extends ProtocolError {
@@ -23,13 +24,13 @@ export class UnsupportedProtocolError extends ProtocolError {
    * another name a server may close without one. v5 [MQTT-3.1.2-1], v3.1.1 [MQTT-3.1.2-1].
    */
   readonly nameIsValid: boolean
-  /** The level asked for; 0 when the name is not valid. */
-  readonly level: number
+  /** The client speaks a later version than 5, so it understands a CONNACK of v5. */
+  readonly isLater: boolean
 
-  constructor(nameIsValid: boolean, level: number) {
+  constructor(nameIsValid: boolean, isLater: boolean) {
     super(ReasonCode.unsupportedProtocolVersion, nameIsValid ? 'unsupported protocol level' : 'unknown protocol name')
     this.nameIsValid = nameIsValid
-    this.level = level
+    this.isLater = isLater
   }
 }
 
@@ -101,14 +102,14 @@ function readVersion(reader: BodyReader): ProtocolVersion {
   if (isName(reader.buf, start, length, 'MQTT')) {
     const level = reader.byte()
     if (level === 4 || level === 5) return level
-    throw new UnsupportedProtocolError(true, level)
+    throw new UnsupportedProtocolError(true, level > 5)
   }
   if (isName(reader.buf, start, length, 'MQIsdp')) {
     const level = reader.byte()
     if (level === 3) return level
-    throw new UnsupportedProtocolError(true, level)
+    throw new UnsupportedProtocolError(true, false)
   }
-  throw new UnsupportedProtocolError(false, 0)
+  throw new UnsupportedProtocolError(false, false)
 }
 
 function isName(buf: Uint8Array, start: number, length: number, name: string): boolean {
@@ -137,9 +138,12 @@ function checkFlags(flags: number, version: ProtocolVersion): void {
 }
 
 function checkClientId(clientId: string, flags: number, version: ProtocolVersion): void {
+  // MQTT 3.1 section 3.1: 1 to 23 characters.
+  if (version === 3 && clientId.length > CLIENT_ID_CHARACTERS_MAX_V31) {
+    throw new ProtocolError(ReasonCode.clientIdentifierNotValid, 'client identifier longer than 23 characters')
+  }
   if (clientId.length > 0 || version === 5) return
-  // MQTT 3.1 section 3.1 wants 1 to 23 characters (longer ones are harmless); v3.1.1 [MQTT-3.1.3-7], [MQTT-3.1.3-8]
-  // want Clean Session with an empty one.
+  // v3.1.1 [MQTT-3.1.3-7], [MQTT-3.1.3-8]: an empty one wants Clean Session.
   if (version === 3 || (flags & CLEAN_START_FLAG) === 0) {
     throw new ProtocolError(ReasonCode.clientIdentifierNotValid, 'empty client identifier')
   }

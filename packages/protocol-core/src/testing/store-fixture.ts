@@ -139,6 +139,7 @@ export class Fixture {
       fate?: WillFate
       sessionExpirySeconds?: number
       sentSeq?: number
+      ackedAhead?: number[]
       nowMs?: number
       instance?: string
     } = {},
@@ -149,6 +150,7 @@ export class Fixture {
       epoch,
       sessionExpirySeconds: options.sessionExpirySeconds ?? 3600,
       sentSeq: options.sentSeq ?? 0,
+      ackedAhead: options.ackedAhead ?? [],
       will: options.fate ?? 'discard',
       nowMs: options.nowMs ?? this.nowMs,
     })

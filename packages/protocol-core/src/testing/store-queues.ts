@@ -112,10 +112,23 @@ export const queueContract: StoreTests = {
   'a session that is gone takes nothing and harms nobody': async f => {
     const { epoch } = await f.open('here')
     const result = await f.commit({ message: message('t', 'x'), sessions: [target('gone'), target('here')] })
-    assert.deepEqual(result, { status: 'stored', seqs: [0, 1], droppedGroups: 0 })
+    assert.deepEqual(result, { status: 'stored', seqs: [-1, 1], droppedGroups: 0 })
     assert.equal(await f.store.tailSeq(INSTANCE, 'gone'), 0)
     assert.equal((await f.open('gone')).sessionPresent, false)
     assert.equal((await f.store.readQueue(INSTANCE, 'here', epoch, 1, 10)).length, 1)
+  },
+
+  'entries acknowledged ahead of older ones are dropped by close(), the others keep their places': async f => {
+    const { epoch } = await f.open('c')
+    await f.enqueue('c', names(5))
+    await f.close('c', epoch, { sentSeq: 4, ackedAhead: [2, 4] })
+    const resumed = await f.open('c')
+    assert.deepEqual([resumed.headSeq, resumed.tailSeq], [1, 5])
+    const entries = await f.store.readQueue(INSTANCE, 'c', resumed.epoch, 1, 10)
+    assert.deepEqual(
+      entries.map(entry => entry.seq),
+      [1, 3, 5],
+    )
   },
 
   'an empty batch has no results': async f => {

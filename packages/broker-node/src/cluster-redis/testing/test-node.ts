@@ -110,8 +110,8 @@ function startLink(node: TestNode): Promise<void> {
   const decoder = new TextDecoder()
   return node.cluster.link.start({
     onMessage: (instance, message, groups) => {
-      if (node.onMessage !== undefined) return node.onMessage(message)
-      received.push({ instance, topicName: message.topicName, payload: decoder.decode(message.payload), groups })
+      if (node.onMessage !== undefined) node.onMessage(message)
+      else received.push({ instance, topicName: message.topicName, payload: decoder.decode(message.payload), groups })
     },
     onGroupGrew: (instance, group) => events.push(`grew ${instance} ${group}`),
     onTakeover: (instance, clientId, epoch) => events.push(`takeover ${instance} ${clientId} ${epoch}`),

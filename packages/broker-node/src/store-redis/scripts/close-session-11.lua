@@ -4,13 +4,14 @@
 -- ARGV  1 sid  2 epoch, '' when a dead node is cleaned up  3 nodeId of the dead node, else ''
 --       4 session expiry s, '' for what open said  5 will: fire|discard  6 now ms  7 due time ms of a group job
 --       8 newest queue entry that was sent, '' when unknown: then all may have been
+--       9.. seqs that were acknowledged while an older one was not
 -- Returns {1, subscriptions of an ended session, group job or '', epoch} | {0} nothing to close
 -- Errors  FENCED a newer open has happened
 local K = { s = KEYS[1], sub = KEYS[2], q = KEYS[3], i2 = KEYS[4], r2 = KEYS[5], g = KEYS[6], due = KEYS[7],
   wills = KEYS[8], jobs = KEYS[9], ids = KEYS[11] }
 -- @include session
 local sid, now = ARGV[1], tonumber(ARGV[6])
-local rec = redis.call('HMGET', K.s, 'ep', 'node', 'exp', 'will', 'wd', 't')
+local rec = redis.call('HMGET', K.s, 'ep', 'node', 'exp', 'will', 'wd', 't', 'h', 'b')
 if ARGV[3] ~= '' then
   redis.call('ZREM', KEYS[10], ARGV[3] .. '|' .. sid)
   if rec[2] ~= ARGV[3] then return { 0 } end
@@ -31,8 +32,19 @@ if exp == 0 then
   local subs, groups = endSession(sid)
   return { 1, subs, addGroupJob(id, 'drop', groups, ARGV[7]), tonumber(rec[1]) }
 end
+local bytes = tonumber(rec[8])
+for i = 9, #ARGV do
+  local seq = tonumber(ARGV[i])
+  local entry = redis.call('LINDEX', K.q, seq - tonumber(rec[7]))
+  if seq >= tonumber(rec[7]) and seq <= tonumber(rec[6]) and entry then
+    -- The list has a place for every seq, so what is acknowledged ahead of others leaves an empty entry.
+    redis.call('LSET', K.q, seq - tonumber(rec[7]), '')
+    redis.call('SREM', K.r2, seq)
+    bytes = bytes - #entry
+  end
+end
 redis.call('HDEL', K.s, 'will', 'wd')
-redis.call('HSET', K.s, 'node', '', 'exp', exp, 'sent', ARGV[8] ~= '' and ARGV[8] or rec[6])
+redis.call('HSET', K.s, 'node', '', 'exp', exp, 'b', bytes, 'sent', ARGV[8] ~= '' and ARGV[8] or rec[6])
 if willDue > now then redis.call('HSET', K.s, 'pwd', willDue) end
 -- 0xFFFFFFFF never expires: v5 [MQTT-3.1.2-11.2].
 if exp < 4294967295 then redis.call('ZADD', K.due, now + exp * 1000, 'e' .. sid) end

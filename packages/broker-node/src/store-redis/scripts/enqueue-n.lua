@@ -4,7 +4,7 @@
 --       4, 5 offline messages, bytes max  6, 7 online messages, bytes max  8 ms a dedup token is kept  9 count of items
 --       then per item: encoded message, dedup token or '', count of targets,
 --                      per target: number of the session (1 for KEYS 3 and 4), entry header
--- Returns the sequence number per target, in order; 0 refused (queue full, or no such session)
+-- Returns the sequence number per target, in order; 0 refused because the queue is full, -1 no such session
 -- @include expiry
 -- @include dedup
 local caller, now = ARGV[1], tonumber(ARGV[2])
@@ -35,8 +35,10 @@ local function dropExpired(session)
     if session.node ~= '' or session.head <= session.sent then return end
     local entry = redis.call('LINDEX', queue, 0)
     if not entry then return end
-    local expiry = expiryOf(entry)
-    if expiry == 0 or expiry > now then return end
+    if entry ~= '' then
+      local expiry = expiryOf(entry)
+      if expiry == 0 or expiry > now then return end
+    end
     redis.call('LPOP', queue)
     session.head, session.bytes = session.head + 1, session.bytes - #entry
   end
@@ -47,7 +49,7 @@ local function isFull(session, size)
 end
 
 local function append(session, entry)
-  if session.gone then return 0 end
+  if session.gone then return -1 end
   if isFull(session, #entry) then
     dropExpired(session)
     if isFull(session, #entry) then return 0 end
@@ -66,7 +68,7 @@ for _ = 1, tonumber(ARGV[9]) do
     local number = tonumber(ARGV[at + 1 + 2 * i])
     local seq
     if known then
-      seq = known[KEYS[1 + 2 * number]] or 0
+      seq = known[KEYS[1 + 2 * number]] or -1
     else
       seq = append(sessionOf(number), ARGV[at + 2 + 2 * i] .. message)
       own[KEYS[1 + 2 * number]] = seq

@@ -1,7 +1,7 @@
 -- Reads a part of a session's queue.
 -- KEYS  1 record  2 queue  3 released; all {p<K>} of the client id
 -- ARGV  1 epoch  2 from seq  3 count max  4 bytes after which to stop
--- Returns {seq of the first entry, tail, entries, released 0|1 per entry or {} when none is}
+-- Returns {seq of the first entry, tail, entries ('' acknowledged ahead of others), released 0|1 per entry or {} when none is}
 -- Errors  FENCED
 local rec = redis.call('HMGET', KEYS[1], 'ep', 'h', 't')
 if rec[1] ~= ARGV[1] then return redis.error_reply('FENCED a newer connection owns the session') end

@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict'
+import { posix } from 'node:path'
+import { test } from 'node:test'
+import { EXEMPTIONS } from './exemptions.ts'
+import { importsOf, isTest, readAll, type SourceFile, withoutComments } from './sources.ts'
+
+/** What the sources (not the tests) of a layer may import besides their own folder. */
+interface Layer {
+  /** A folder, or one file. The first entry that fits a path is its layer. */
+  at: string
+  /** Files or folders of the same package. */
+  own?: readonly string[]
+  /** Packages; `node:` stands for everything that Node.js brings. */
+  packages?: readonly string[]
+}
+
+const NODE = 'packages/broker-node/src'
+const CONTRACT = ['ports.ts', 'counters.ts']
+const CORE = '@midge/protocol-core'
+
+/** The allowed arrows, and there are no others. */
+const LAYERS: readonly Layer[] = [
+  // Pure: rules that need no fake are tested in microseconds and can be replayed.
+  { at: 'packages/protocol-core/src', own: [''] },
+  { at: 'packages/metrics-exporter/src', own: [''], packages: [CORE, 'prom-client', 'node:'] },
+  { at: `${NODE}/main.ts`, own: ['cli'], packages: ['node:'] },
+  { at: `${NODE}/index.ts`, own: [...CONTRACT, 'engine'] },
+  { at: `${NODE}/ports.ts`, packages: [CORE, 'node:'] },
+  { at: `${NODE}/counters.ts` },
+  // The object graph: the only file that sees two siblings.
+  { at: `${NODE}/compose.ts`, own: [''], packages: [CORE, '@midge/metrics-exporter', 'node:'] },
+  // The command line is the other edge: it loads the configuration, logs, and hands the node to the process.
+  {
+    at: `${NODE}/cli`,
+    own: [...CONTRACT, 'compose.ts', 'config', 'lifecycle', 'observe', 'http/status.ts'],
+    packages: [CORE, 'commander', 'node:'],
+  },
+  { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
+  { at: `${NODE}/auth`, own: CONTRACT, packages: [CORE, '@node-rs/argon2', 'node:'] },
+  { at: `${NODE}/cluster-local`, own: CONTRACT, packages: [CORE] },
+  { at: `${NODE}/cluster-redis`, own: CONTRACT, packages: [CORE, 'ioredis', 'mqemitter-redis', 'node:'] },
+  { at: `${NODE}/engine`, own: CONTRACT, packages: [CORE, 'aedes', 'node:crypto', 'node:stream'] },
+  { at: `${NODE}/http`, own: CONTRACT, packages: [CORE, 'fastify', 'node:'] },
+  { at: `${NODE}/lifecycle`, own: CONTRACT, packages: [CORE, 'node:'] },
+  { at: `${NODE}/listeners`, own: CONTRACT, packages: [CORE, 'ws', 'node:'] },
+  { at: `${NODE}/observe`, own: CONTRACT, packages: [CORE, 'pino', 'node:'] },
+  { at: `${NODE}/store-local`, own: CONTRACT, packages: [CORE, 'classic-level', 'node:'] },
+  { at: `${NODE}/store-redis`, own: CONTRACT, packages: [CORE, 'ioredis', 'node:'] },
+]
+
+/** What the tests and fixtures of a place may import on top of what its sources may. */
+const TESTS: readonly Layer[] = [
+  { at: 'packages/protocol-core/src', own: [''], packages: ['node:', 'fast-check'] },
+  {
+    at: 'packages',
+    own: ['testing', 'listeners', 'config', 'lifecycle'],
+    packages: ['node:', 'fast-check', `${CORE}/testing`],
+  },
+  // Their own tiny codec: our encoder must not judge our decoder.
+  { at: 'test/conformance', own: ['test/support'], packages: ['node:'] },
+  { at: 'test/support', own: ['test/support'], packages: ['node:', 'ioredis', 'mqtt'] },
+  { at: 'test/arch', packages: ['node:'] },
+  {
+    at: 'test',
+    own: ['test'],
+    packages: [
+      'node:',
+      '@midge/',
+      'aedes',
+      'aedes-persistence-redis',
+      'fast-check',
+      'ioredis',
+      'mqemitter-redis',
+      'mqtt',
+    ],
+  },
+]
+
+/** Globals by which a file of the protocol core would reach the outside, the clock or chance. */
+const IMPURE =
+  /\b(process\.|Date\.now|new Date\b|performance\.|set(?:Timeout|Interval|Immediate)\b|Math\.random|console\.|fetch\(|Buffer\b)/g
+
+function layerOf(path: string, layers: readonly Layer[]): Layer | undefined {
+  return layers.find(({ at }) => path === at || path.startsWith(`${at}/`))
+}
+
+/** A package's root for its relative imports: `packages/x/src`, or the repository for `test`. */
+function packageRoot(path: string): string {
+  return path.startsWith('packages/') ? path.split('/').slice(0, 3).join('/') : ''
+}
+
+function fits(target: string, allowed: readonly string[]): boolean {
+  return allowed.some(entry => entry === '' || target === entry || target.startsWith(`${entry}/`))
+}
+
+function isAllowed(path: string, specifier: string, layers: readonly Layer[]): boolean {
+  if (!specifier.startsWith('.')) {
+    const packages = layers.flatMap(layer => layer.packages ?? [])
+    return packages.some(name => specifier === name || (/[:/]$/.test(name) && specifier.startsWith(name)))
+  }
+  const base = packageRoot(path)
+  const target = posix.join(posix.dirname(path), specifier)
+  // Out of the package, into the sources of another: only by the door.
+  if (!target.startsWith(base) || (base === '' && !target.startsWith('test/'))) return false
+  if (layers.some(({ at }) => target.startsWith(`${at}/`) && layerOf(target, [...LAYERS, ...TESTS])?.at === at))
+    return true
+  return fits(
+    posix.relative(base, target),
+    layers.flatMap(layer => layer.own ?? []),
+  )
+}
+
+/** The import lines of a file that follow no allowed arrow, as `path:line: text`. */
+function forbiddenImports({ path, text }: SourceFile): string[] {
+  const layers = [layerOf(path, LAYERS), isTest(path) ? layerOf(path, TESTS) : undefined].filter(
+    layer => layer !== undefined,
+  )
+  if (layers.length === 0) return [`${path}:1: belongs to no layer; add it to the table in test/arch/layers.test.ts`]
+  return importsOf(text)
+    .filter(({ specifier }) => !isAllowed(path, specifier, layers))
+    .map(({ specifier, line }) => `${path}:${line}: may not import '${specifier}'`)
+}
+
+function impureLines({ path, text }: SourceFile): string[] {
+  return withoutComments(text)
+    .split('\n')
+    .flatMap((line, index) => [...line.matchAll(IMPURE)].map(match => `${path}:${index + 1}: uses ${match[0]}`))
+}
+
+function environmentLines({ path, text }: SourceFile): string[] {
+  return withoutComments(text)
+    .split('\n')
+    .flatMap((line, index) => (/\bprocess\.env\b/.test(line) ? [`${path}:${index + 1}: reads process.env`] : []))
+}
+
+function withoutExempted(rule: string, lines: string[]): string[] {
+  const paths = EXEMPTIONS.filter(entry => entry.rule === rule).map(entry => entry.path)
+  return lines.filter(line => !paths.some(path => line.startsWith(`${path}:`)))
+}
+
+const sources = readAll(['packages', 'test'], ['.ts'])
+
+test('every import follows an allowed arrow', () => {
+  assert.ok(sources.length > 100)
+  assert.deepEqual(withoutExempted('layers', sources.flatMap(forbiddenImports)), [])
+})
+
+test('every entry of the table is a place that exists', () => {
+  const missing = LAYERS.filter(({ at }) => !sources.some(({ path }) => path === at || path.startsWith(`${at}/`)))
+  assert.deepEqual(missing, [])
+})
+
+test('the protocol core has no clock, timer, chance or output', () => {
+  const core = sources.filter(({ path }) => path.startsWith('packages/protocol-core/') && !isTest(path))
+  assert.ok(core.length > 20)
+  assert.deepEqual(core.flatMap(impureLines), [])
+})
+
+test('only config/load.ts and tests read the environment', () => {
+  const others = sources.filter(({ path }) => !isTest(path) && path !== `${NODE}/config/load.ts`)
+  assert.deepEqual(withoutExempted('environment', others.flatMap(environmentLines)), [])
+})
+
+test('every exemption is about a file that is there and says why', () => {
+  for (const { path, reason } of EXEMPTIONS) {
+    assert.ok(
+      sources.some(source => source.path === path),
+      `${path} is exempted and not there`,
+    )
+    assert.match(reason, /^[A-Z].{20,}\.$/)
+  }
+})
+
+for (const [path, specifier, isFine] of [
+  ['packages/protocol-core/src/codec/x.ts', '../packet.ts', true],
+  ['packages/protocol-core/src/x.ts', 'node:net', false],
+  ['packages/protocol-core/src/x.ts', 'ioredis', false],
+  ['packages/protocol-core/src/x.test.ts', 'fast-check', true],
+  [`${NODE}/engine/x.ts`, '../ports.ts', true],
+  [`${NODE}/engine/x.ts`, '../store-redis/keys.ts', false],
+  [`${NODE}/engine/x.ts`, 'ioredis', false],
+  [`${NODE}/engine/x.ts`, '../../../protocol-core/src/acl.ts', false],
+  [`${NODE}/http/x.ts`, 'aedes', false],
+  [`${NODE}/store-redis/x.ts`, 'mqemitter-redis', false],
+  [`${NODE}/cli/x.ts`, '../engine/broker.ts', false],
+  [`${NODE}/cli/x.ts`, '../compose.ts', true],
+  [`${NODE}/cli/cluster/x.ts`, '../../config/load.ts', true],
+  [`${NODE}/compose.ts`, './store-redis/index.ts', true],
+  [`${NODE}/brand-new/x.ts`, './y.ts', false],
+  ['test/conformance/x.test.ts', '@midge/protocol-core', false],
+  ['test/conformance/x.test.ts', '../support/raw-client.ts', true],
+  ['test/e2e/x.test.ts', 'mqtt', true],
+  ['test/e2e/x.test.ts', '../../packages/broker-node/src/ports.ts', false],
+] as const) {
+  test(`the rule ${isFine ? 'lets' : 'does not let'} ${path} import ${specifier}`, () => {
+    const quoted = `'${specifier}'`
+    for (const line of [`import { a } from ${quoted}`, `export type { A } from ${quoted}`, `await import(${quoted})`]) {
+      assert.equal(forbiddenImports({ path, text: `${line}\n` }).length === 0, isFine, line)
+    }
+  })
+}
+
+test('the rules see code and not comments', () => {
+  const text = '// process.env and Date.now()\n/* new Date() */\nconst now = Date.now()\n'
+  const file = { path: 'packages/protocol-core/src/x.ts', text }
+  assert.deepEqual(environmentLines(file), [])
+  assert.deepEqual(impureLines(file), [`${file.path}:3: uses Date.now`])
+  assert.equal(environmentLines({ ...file, text: 'const home = process.env["HOME"]' }).length, 1)
+})

@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** The repository; tests run from `test/dist/arch`. */
+export const root: URL = new URL('../../../', import.meta.url)
+
+/** Folders that no commit contains; `.gitignore` says the same. */
+const UNTRACKED = new Set(['node_modules', 'dist', '.git', '.midge', 'coverage', 'bench-results'])
+
+/** A file of the repository: its path from the root, with `/`, and its text. */
+export interface SourceFile {
+  path: string
+  text: string
+}
+
+export function read(path: string): string {
+  return readFileSync(new URL(path, root), 'utf8')
+}
+
+/** Paths of all files below `folder` ('' for the whole repository), sorted. */
+export function listFiles(folder: string): string[] {
+  const found: string[] = []
+  const base = folder === '' ? '' : `${folder}/`
+  for (const entry of readdirSync(fileURLToPath(new URL(base, root)), { withFileTypes: true })) {
+    if (UNTRACKED.has(entry.name)) continue
+    if (entry.isDirectory()) found.push(...listFiles(`${base}${entry.name}`))
+    else if (entry.isFile() && !/\.(log|tsbuildinfo)$/.test(entry.name)) found.push(`${base}${entry.name}`)
+  }
+  return found.sort()
+}
+
+/** All files below the folders whose path ends in one of `endings`, with their texts. */
+export function readAll(folders: readonly string[], endings: readonly string[]): SourceFile[] {
+  return folders
+    .flatMap(listFiles)
+    .filter(path => endings.some(ending => path.endsWith(ending)))
+    .map(path => ({ path, text: read(path) }))
+}
+
+/** Test code: it may use real parts, a clock and the environment. */
+export function isTest(path: string): boolean {
+  return path.startsWith('test/') || path.includes('/testing/') || /\.test\.([\w-]+\.)?ts$/.test(path)
+}
+
+/** The code with its comments blanked, line numbers kept; good enough for our own formatted sources. */
+export function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, comment => comment.replace(/[^\n]/g, ' ')).replace(/(^|\s)\/\/ .*$/gm, '$1')
+}
+
+/** What a file imports, re-exports or loads on demand, with the number of the line. */
+export function importsOf(text: string): { specifier: string; line: number }[] {
+  const code = withoutComments(text)
+  const pattern = /\bfrom\s+'([^']+)'|^import\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)/gm
+  return [...code.matchAll(pattern)].map(match => ({
+    specifier: match[1] ?? match[2] ?? match[3] ?? '',
+    line: lineAt(code, match.index),
+  }))
+}
+
+export function lineAt(text: string, index: number): number {
+  return text.slice(0, index).split('\n').length
+}
