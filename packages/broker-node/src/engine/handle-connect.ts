@@ -360,7 +360,7 @@ function resume(connection: Connection, session: Session, opened: OpenedSession)
   broker.hooks.connected(connection)
   if (broker.logger.isLevelEnabled('info')) {
     broker.logger.info(
-      { event: 'client.connected', ...describe(connection), version: connection.version },
+      { event: 'client.connected', ...describe(connection), protocolVersion: connection.version },
       'client connected',
     )
   }
