@@ -51,7 +51,10 @@ function data(p: Packet): string {
 }
 
 function proof(bytes: Uint8Array): Property[] {
-  return [[P.authMethod, method], [P.authData, bytes]]
+  return [
+    [P.authMethod, method],
+    [P.authData, bytes],
+  ]
 }
 
 /** Opens a connection and sends CONNECT with the first SCRAM message; returns the challenge too. */
@@ -73,14 +76,23 @@ async function authenticated(s: Scene): Promise<[RawClient, Packet]> {
   return [client, connack]
 }
 
-conform(['v3.1', 'v3.1.1', 'v5'], 'the right password connects; a wrong one, or an unknown user, gets the code for it', async s => {
-  const { user: username, password } = s.broker
-  const client = await s.connect({ username, password })
-  await client.expectSilence()
-  for (const wrong of [{ username, password: 'wrong' }, { username: 'nobody', password }, { username, password: '' }, { username }]) {
-    await s.refusesConnect(connectBytes(s.v, wrong), s.v === 5 ? [0x86, 0x87] : [4, 5], 'must')
-  }
-})
+conform(
+  ['v3.1', 'v3.1.1', 'v5'],
+  'the right password connects; a wrong one, or an unknown user, gets the code for it',
+  async s => {
+    const { user: username, password } = s.broker
+    const client = await s.connect({ username, password })
+    await client.expectSilence()
+    for (const wrong of [
+      { username, password: 'wrong' },
+      { username: 'nobody', password },
+      { username, password: '' },
+      { username },
+    ]) {
+      await s.refusesConnect(connectBytes(s.v, wrong), s.v === 5 ? [0x86, 0x87] : [4, 5], 'must')
+    }
+  },
+)
 
 conform(['v5 MQTT-4.12.0-1'], 'an unknown authentication method is refused with 0x8C', async s => {
   for (const name of ['', 'PLAIN', 'SCRAM-SHA-1', 'scram-sha-256', '__proto__']) {
@@ -103,41 +115,49 @@ conform(
   },
 )
 
-conform(['v5 MQTT-4.12.0-4'], 'a wrong password, an unknown user or nonsense ends the exchange with an error', async s => {
-  const wrong = [new Scram(s.broker.user, 'wrong'), new Scram('nobody', s.broker.password)]
-  for (const scram of wrong) {
-    const [client, challenge] = await challenged(s, scram)
-    client.send(mqtt.auth(0x18, proof(scram.final(data(challenge)))))
-    await client.expectRefusal([0x86, 0x87], 'may')
-  }
-  for (const nonsense of ['', 'x', 'n,,', 'n,,n=,r=', 'p=tls,,n=a,r=b', 'y,,m=x,n=a,r=b']) {
-    const bytes = connectBytes(5, { properties: proof(mqtt.bytes(nonsense)) })
-    await s.refusesConnect(bytes, [0x80, 0x81, 0x82, 0x86, 0x87, 0x8c], 'may')
-  }
-  const [client] = await challenged(s, new Scram(s.broker.user, s.broker.password))
-  client.send(mqtt.auth(0x18, proof(mqtt.bytes('c=biws,r=other,p=AAAA'))))
-  await client.expectRefusal([0x80, 0x81, 0x82, 0x86, 0x87], 'may')
-})
-
-conform(['v5 MQTT-3.1.2-30 MQTT-3.1.4-6'], 'while the exchange lasts, nothing but AUTH and DISCONNECT is processed', async s => {
-  const topic = s.topic()
-  const watcher = await s.connect()
-  await watcher.subscribe(topic, 1)
-  const others = [
-    mqtt.publish(5, { topic, payload: 'early', qos: 1, packetId: 1 }),
-    mqtt.subscribe(5, 1, [[topic, 0]]),
-    mqtt.pingreq(),
-  ]
-  for (const bytes of others) {
+conform(
+  ['v5 MQTT-4.12.0-4'],
+  'a wrong password, an unknown user or nonsense ends the exchange with an error',
+  async s => {
+    const wrong = [new Scram(s.broker.user, 'wrong'), new Scram('nobody', s.broker.password)]
+    for (const scram of wrong) {
+      const [client, challenge] = await challenged(s, scram)
+      client.send(mqtt.auth(0x18, proof(scram.final(data(challenge)))))
+      await client.expectRefusal([0x86, 0x87], 'may')
+    }
+    for (const nonsense of ['', 'x', 'n,,', 'n,,n=,r=', 'p=tls,,n=a,r=b', 'y,,m=x,n=a,r=b']) {
+      const bytes = connectBytes(5, { properties: proof(mqtt.bytes(nonsense)) })
+      await s.refusesConnect(bytes, [0x80, 0x81, 0x82, 0x86, 0x87, 0x8c], 'may')
+    }
     const [client] = await challenged(s, new Scram(s.broker.user, s.broker.password))
-    client.send(bytes)
-    await client.expectRefusal([0x81, 0x82], 'may')
-  }
-  await expectNoMessage(watcher)
-  const [client] = await challenged(s, new Scram(s.broker.user, s.broker.password))
-  client.send(mqtt.disconnect())
-  assert.equal(await client.next(), undefined)
-})
+    client.send(mqtt.auth(0x18, proof(mqtt.bytes('c=biws,r=other,p=AAAA'))))
+    await client.expectRefusal([0x80, 0x81, 0x82, 0x86, 0x87], 'may')
+  },
+)
+
+conform(
+  ['v5 MQTT-3.1.2-30 MQTT-3.1.4-6'],
+  'while the exchange lasts, nothing but AUTH and DISCONNECT is processed',
+  async s => {
+    const topic = s.topic()
+    const watcher = await s.connect()
+    await watcher.subscribe(topic, 1)
+    const others = [
+      mqtt.publish(5, { topic, payload: 'early', qos: 1, packetId: 1 }),
+      mqtt.subscribe(5, 1, [[topic, 0]]),
+      mqtt.pingreq(),
+    ]
+    for (const bytes of others) {
+      const [client] = await challenged(s, new Scram(s.broker.user, s.broker.password))
+      client.send(bytes)
+      await client.expectRefusal([0x81, 0x82], 'may')
+    }
+    await expectNoMessage(watcher)
+    const [client] = await challenged(s, new Scram(s.broker.user, s.broker.password))
+    client.send(mqtt.disconnect())
+    assert.equal(await client.next(), undefined)
+  },
+)
 
 conform(['v5 MQTT-4.12.0-5'], 'another method, or none, in AUTH during the exchange is refused', async s => {
   for (const properties of [[[P.authMethod, 'OTHER']], []] as Property[][]) {
@@ -210,13 +230,17 @@ conform(['v5 MQTT-4.12.1-2'], 'a client that fails to authenticate again is disc
   await client.expectClose({ reason: 0x87 })
 })
 
-conform(['v5 MQTT-3.15.2-2 MQTT-3.15.2-3'], 'AUTH explains nothing to a client that takes only small packets', async s => {
-  const scram = new Scram(s.broker.user, s.broker.password)
-  const [, challenge] = await challenged(s, scram, [[P.maximumPacketSize, 256]])
-  assert.ok(challenge.length <= 256, `${challenge.length} bytes`)
-  assert.equal(value(challenge, P.reasonString), undefined)
-  assert.equal(value(challenge, P.userProperty), undefined)
-})
+conform(
+  ['v5 MQTT-3.15.2-2 MQTT-3.15.2-3'],
+  'AUTH explains nothing to a client that takes only small packets',
+  async s => {
+    const scram = new Scram(s.broker.user, s.broker.password)
+    const [, challenge] = await challenged(s, scram, [[P.maximumPacketSize, 256]])
+    assert.ok(challenge.length <= 256, `${challenge.length} bytes`)
+    assert.equal(value(challenge, P.reasonString), undefined)
+    assert.equal(value(challenge, P.userProperty), undefined)
+  },
+)
 
 conform(['v5'], 'an exchange that is left unfinished holds nothing', async s => {
   const half = await Promise.all(

@@ -9,80 +9,112 @@ function value(connack: Packet | undefined, id: number): mqtt.PropertyValue | un
   return connack?.properties.find(p => p[0] === id)?.[1]
 }
 
-conform(['v3.1.1 MQTT-3.2.0-1', 'v5 MQTT-3.2.0-1 MQTT-3.2.0-2'], 'CONNACK comes first and once, also with a full queue and pipelined packets', async s => {
-  const topic = s.topic()
-  const clientId = s.id()
-  const first = await s.connect({ ...durable, clientId })
-  await first.subscribe(topic, 1)
-  await first.disconnect()
-  const publisher = await s.connect()
-  for (let i = 0; i < 20; i++) await publisher.publish(topic, `${i}`, { qos: 1 })
-  const again = await s.open()
-  again.send(connectBytes(s.v, { ...durable, clientId }), mqtt.pingreq(), mqtt.subscribe(s.v, 9, [['x', 0]]))
-  assert.equal((await again.expect(Type.CONNACK)).sessionPresent, true)
-  assert.deepEqual(await again.receiveTexts(20), Array.from({ length: 20 }, (_, i) => `${i}`))
-  await again.waitFor(Type.PINGRESP)
-  await again.waitFor(Type.SUBACK)
-  await again.expectSilence()
-})
+conform(
+  ['v3.1.1 MQTT-3.2.0-1', 'v5 MQTT-3.2.0-1 MQTT-3.2.0-2'],
+  'CONNACK comes first and once, also with a full queue and pipelined packets',
+  async s => {
+    const topic = s.topic()
+    const clientId = s.id()
+    const first = await s.connect({ ...durable, clientId })
+    await first.subscribe(topic, 1)
+    await first.disconnect()
+    const publisher = await s.connect()
+    for (let i = 0; i < 20; i++) await publisher.publish(topic, `${i}`, { qos: 1 })
+    const again = await s.open()
+    again.send(connectBytes(s.v, { ...durable, clientId }), mqtt.pingreq(), mqtt.subscribe(s.v, 9, [['x', 0]]))
+    assert.equal((await again.expect(Type.CONNACK)).sessionPresent, true)
+    assert.deepEqual(
+      await again.receiveTexts(20),
+      Array.from({ length: 20 }, (_, i) => `${i}`),
+    )
+    await again.waitFor(Type.PINGRESP)
+    await again.waitFor(Type.SUBACK)
+    await again.expectSilence()
+  },
+)
 
-conform(['v3.1', 'v3.1.1 MQTT-3.1.4-4', 'v5 MQTT-3.1.4-5'], 'a valid CONNECT is answered with code 0', async s => {
-  const client = await s.open()
-  client.send(connectBytes(s.v, {}))
-  assert.equal((await client.expect(Type.CONNACK)).reason, 0)
-  await client.expectSilence()
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-3.1.4-4', 'v5 MQTT-3.1.4-5 MQTT-3.2.2-1'],
+  'a valid CONNECT is answered with code 0 and reserved flags 0',
+  async s => {
+    const client = await s.open()
+    client.send(connectBytes(s.v, {}))
+    // The decoder refuses a CONNACK whose reserved flags are not 0.
+    assert.equal((await client.expect(Type.CONNACK)).reason, 0)
+    await client.expectSilence()
+  },
+)
 
-conform(['v3.1.1 MQTT-3.2.2-1', 'v5 MQTT-3.2.2-2'], 'a clean start has Session Present 0, whatever was stored', async s => {
-  const clientId = s.id()
-  await (await s.connect({ ...durable, clientId })).disconnect()
-  const again = await s.connect({ clientId })
-  assert.equal(again.connack?.sessionPresent, false)
-})
+conform(
+  ['v3.1.1 MQTT-3.2.2-1', 'v5 MQTT-3.2.2-2'],
+  'a clean start has Session Present 0, whatever was stored',
+  async s => {
+    const clientId = s.id()
+    await (await s.connect({ ...durable, clientId })).disconnect()
+    const again = await s.connect({ clientId })
+    assert.equal(again.connack?.sessionPresent, false)
+  },
+)
 
-conform(['v3.1.1 MQTT-3.2.2-2 MQTT-3.2.2-3', 'v5 MQTT-3.2.2-3 MQTT-3.1.2-5 MQTT-3.1.2-6'], 'Session Present tells whether a session is stored, even one without subscriptions', async s => {
-  const clientId = s.id()
-  const first = await s.connect({ ...durable, clientId })
-  assert.equal(first.connack?.sessionPresent, false)
-  await first.disconnect()
-  const second = await s.connect({ ...durable, clientId })
-  assert.equal(second.connack?.sessionPresent, true)
-})
+conform(
+  ['v3.1.1 MQTT-3.2.2-2 MQTT-3.2.2-3', 'v5 MQTT-3.2.2-3 MQTT-3.1.2-5 MQTT-3.1.2-6'],
+  'Session Present tells whether a session is stored, even one without subscriptions',
+  async s => {
+    const clientId = s.id()
+    const first = await s.connect({ ...durable, clientId })
+    assert.equal(first.connack?.sessionPresent, false)
+    await first.disconnect()
+    const second = await s.connect({ ...durable, clientId })
+    assert.equal(second.connack?.sessionPresent, true)
+  },
+)
 
-conform(['v3.1.1 MQTT-3.2.2-2', 'v5 MQTT-3.2.2-3'], 'a session that holds only an unfinished QoS 2 PUBLISH is present', async s => {
-  const clientId = s.id()
-  const topic = s.topic()
-  const first = await s.connect({ ...durable, clientId })
-  first.send(mqtt.publish(s.v, { topic, payload: 'x', qos: 2, packetId: 7 }))
-  await first.expect(Type.PUBREC)
-  first.drop()
-  const second = await s.connect({ ...durable, clientId })
-  assert.equal(second.connack?.sessionPresent, true)
-  second.send(mqtt.ack(Type.PUBREL, 7))
-  assert.equal((await second.expect(Type.PUBCOMP)).reason, 0)
-})
+conform(
+  ['v3.1.1 MQTT-3.2.2-2', 'v5 MQTT-3.2.2-3'],
+  'a session that holds only an unfinished QoS 2 PUBLISH is present',
+  async s => {
+    const clientId = s.id()
+    const topic = s.topic()
+    const first = await s.connect({ ...durable, clientId })
+    first.send(mqtt.publish(s.v, { topic, payload: 'x', qos: 2, packetId: 7 }))
+    await first.expect(Type.PUBREC)
+    first.drop()
+    const second = await s.connect({ ...durable, clientId })
+    assert.equal(second.connack?.sessionPresent, true)
+    second.send(mqtt.ack(Type.PUBREL, 7))
+    assert.equal((await second.expect(Type.PUBCOMP)).reason, 0)
+  },
+)
 
-conform(['v3.1.1 MQTT-3.2.2-2', 'v5 MQTT-3.2.2-3'], 'a session whose subscriptions were removed is present', async s => {
-  const clientId = s.id()
-  const first = await s.connect({ ...durable, clientId })
-  const topic = s.topic()
-  await first.subscribe(topic, 1)
-  await first.unsubscribe(topic)
-  await first.disconnect()
-  const second = await s.connect({ ...durable, clientId })
-  assert.equal(second.connack?.sessionPresent, true)
-})
+conform(
+  ['v3.1.1 MQTT-3.2.2-2', 'v5 MQTT-3.2.2-3'],
+  'a session whose subscriptions were removed is present',
+  async s => {
+    const clientId = s.id()
+    const first = await s.connect({ ...durable, clientId })
+    const topic = s.topic()
+    await first.subscribe(topic, 1)
+    await first.unsubscribe(topic)
+    await first.disconnect()
+    const second = await s.connect({ ...durable, clientId })
+    assert.equal(second.connack?.sessionPresent, true)
+  },
+)
 
-conform(['v3.1.1 MQTT-3.2.2-4 MQTT-3.2.2-5', 'v5 MQTT-3.2.2-6 MQTT-3.2.2-7 MQTT-3.2.2-8 MQTT-4.13.2-1'], 'a refusal has Session Present 0 although a session is stored, and ends the connection', async s => {
-  const clientId = s.id()
-  const { user: username, password } = s.broker
-  const first = await s.connect({ ...durable, clientId, username, password })
-  await first.disconnect()
-  const bytes = connectBytes(s.v, { ...durable, clientId, username, password: 'wrong' })
-  await s.refusesConnect(bytes, s.v === 5 ? [0x86, 0x87] : [4, 5], 'must')
-  const again = await s.connect({ ...durable, clientId, username, password })
-  assert.equal(again.connack?.sessionPresent, true, 'the refused client did not touch the session')
-})
+conform(
+  ['v3.1.1 MQTT-3.2.2-4 MQTT-3.2.2-5', 'v5 MQTT-3.2.2-6 MQTT-3.2.2-7 MQTT-3.2.2-8 MQTT-4.13.2-1'],
+  'a refusal has Session Present 0 although a session is stored, and ends the connection',
+  async s => {
+    const clientId = s.id()
+    const { user: username, password } = s.broker
+    const first = await s.connect({ ...durable, clientId, username, password })
+    await first.disconnect()
+    const bytes = connectBytes(s.v, { ...durable, clientId, username, password: 'wrong' })
+    await s.refusesConnect(bytes, s.v === 5 ? [0x86, 0x87] : [4, 5], 'must')
+    const again = await s.connect({ ...durable, clientId, username, password })
+    assert.equal(again.connack?.sessionPresent, true, 'the refused client did not touch the session')
+  },
+)
 
 conform(['v5'], 'what CONNACK announces is in range and is what the broker does', async s => {
   const client = await s.connect()
@@ -99,14 +131,18 @@ conform(['v5'], 'what CONNACK announces is in range and is what the broker does'
   assert.equal(value(client.connack, P.topicAliasMaximum), 16)
 })
 
-conform(['v5 MQTT-3.2.2-9 MQTT-3.2.2-10 MQTT-3.2.2-12'], 'every QoS is supported, so Maximum QoS is absent and QoS 2 works', async s => {
-  const topic = s.topic()
-  const client = await s.connect()
-  assert.equal(value(client.connack, P.maximumQos), undefined)
-  assert.deepEqual((await client.subscribe(topic, 2)).codes, [2])
-  await client.publish(topic, 'two', { qos: 2 })
-  assert.equal((await client.receive()).qos, 2)
-})
+conform(
+  ['v5 MQTT-3.2.2-9 MQTT-3.2.2-10 MQTT-3.2.2-12'],
+  'every QoS is supported, so Maximum QoS is absent and QoS 2 works',
+  async s => {
+    const topic = s.topic()
+    const client = await s.connect()
+    assert.equal(value(client.connack, P.maximumQos), undefined)
+    assert.deepEqual((await client.subscribe(topic, 2)).codes, [2])
+    await client.publish(topic, 'two', { qos: 2 })
+    assert.equal((await client.receive()).qos, 2)
+  },
+)
 
 conform(['v5 MQTT-3.2.2-13'], 'retained messages are supported, so a retained PUBLISH is accepted', async s => {
   const client = await s.connect()
@@ -125,16 +161,20 @@ conform(['v5 MQTT-3.1.2-28'], 'no Response Information unless it was asked for',
   }
 })
 
-conform(['v5 MQTT-3.2.2-19 MQTT-3.2.2-20 MQTT-3.1.2-24'], 'CONNACK stays within the Maximum Packet Size of the client', async s => {
-  const username = s.broker.user
-  for (const size of [20, 40, 100]) {
-    const client = await s.open()
-    const properties = [[P.maximumPacketSize, size] as const, [P.requestResponseInfo, 1] as const]
-    client.send(connectBytes(5, { username, password: 'wrong', properties }))
-    const refusal = await client.next()
-    if (refusal) assert.ok(refusal.length <= size, `${refusal.length} bytes for a client that takes ${size}`)
-  }
-})
+conform(
+  ['v5 MQTT-3.2.2-19 MQTT-3.2.2-20 MQTT-3.1.2-24'],
+  'CONNACK stays within the Maximum Packet Size of the client',
+  async s => {
+    const username = s.broker.user
+    for (const size of [20, 40, 100]) {
+      const client = await s.open()
+      const properties = [[P.maximumPacketSize, size] as const, [P.requestResponseInfo, 1] as const]
+      client.send(connectBytes(5, { username, password: 'wrong', properties }))
+      const refusal = await client.next()
+      if (refusal) assert.ok(refusal.length <= size, `${refusal.length} bytes for a client that takes ${size}`)
+    }
+  },
+)
 
 conform(['v5'], 'a session expiry beyond the cap is cut and CONNACK says so', async s => {
   if (s.broker.target === 'mosquitto') return

@@ -20,37 +20,49 @@ function willProperties(v: Version): number[] {
   return v === 5 ? [0] : []
 }
 
-conform(['v3.1.1 MQTT-3.1.0-1', 'v5 MQTT-3.1.0-1 MQTT-3.14.0-1'], 'any other first packet just ends the connection', async s => {
-  const others: [string, Uint8Array][] = [
-    ['PINGREQ', mqtt.pingreq()],
-    ['PUBLISH', mqtt.publish(s.v, { topic: 'a', payload: 'b' })],
-    ['SUBSCRIBE', mqtt.subscribe(s.v, 1, [['a', 0]])],
-    ['UNSUBSCRIBE', mqtt.unsubscribe(s.v, 1, ['a'])],
-    ['PUBACK', mqtt.ack(Type.PUBACK, 1)],
-    ['PUBREL', mqtt.ack(Type.PUBREL, 1)],
-    ['DISCONNECT', mqtt.disconnect()],
-    ['CONNACK', packet(0x20, [0, 0])],
-    ['AUTH', mqtt.auth(0x18)],
-    ['type 0', packet(0x00)],
-  ]
-  await eachOf(others, async bytes => {
+conform(
+  ['v3.1.1 MQTT-3.1.0-1', 'v5 MQTT-3.1.0-1 MQTT-3.14.0-1'],
+  'any other first packet just ends the connection',
+  async s => {
+    const others: [string, Uint8Array][] = [
+      ['PINGREQ', mqtt.pingreq()],
+      ['PUBLISH', mqtt.publish(s.v, { topic: 'a', payload: 'b' })],
+      ['SUBSCRIBE', mqtt.subscribe(s.v, 1, [['a', 0]])],
+      ['UNSUBSCRIBE', mqtt.unsubscribe(s.v, 1, ['a'])],
+      ['PUBACK', mqtt.ack(Type.PUBACK, 1)],
+      ['PUBREL', mqtt.ack(Type.PUBREL, 1)],
+      ['DISCONNECT', mqtt.disconnect()],
+      ['CONNACK', packet(0x20, [0, 0])],
+      ['AUTH', mqtt.auth(0x18)],
+      ['type 0', packet(0x00)],
+    ]
+    await eachOf(others, async bytes => {
+      const client = await s.open()
+      client.send(bytes)
+      assert.equal(await client.next(), undefined, 'the broker answers nothing')
+    })
+  },
+)
+
+conform(
+  ['v3.1', 'v3.1.1 MQTT-3.1.0-2', 'v5 MQTT-3.1.0-2 MQTT-4.13.1-1'],
+  'a second CONNECT ends the connection',
+  async s => {
+    await s.refuses(connectBytes(s.v, {}), 0x82)
+  },
+)
+
+conform(
+  ['v3.1', 'v3.1.1 MQTT-3.1.0-2', 'v5 MQTT-3.1.0-2'],
+  'a second CONNECT in the same segment ends the connection',
+  async s => {
     const client = await s.open()
-    client.send(bytes)
-    assert.equal(await client.next(), undefined, 'the broker answers nothing')
-  })
-})
-
-conform(['v3.1', 'v3.1.1 MQTT-3.1.0-2', 'v5 MQTT-3.1.0-2 MQTT-4.13.1-1'], 'a second CONNECT ends the connection', async s => {
-  await s.refuses(connectBytes(s.v, {}), 0x82)
-})
-
-conform(['v3.1', 'v3.1.1 MQTT-3.1.0-2', 'v5 MQTT-3.1.0-2'], 'a second CONNECT in the same segment ends the connection', async s => {
-  const client = await s.open()
-  const clientId = s.id()
-  client.send(connectBytes(s.v, { clientId }), connectBytes(s.v, { clientId }))
-  await client.expect(Type.CONNACK)
-  await client.expectClose({ reason: 0x82 })
-})
+    const clientId = s.id()
+    client.send(connectBytes(s.v, { clientId }), connectBytes(s.v, { clientId }))
+    await client.expect(Type.CONNACK)
+    await client.expectClose({ reason: 0x82 })
+  },
+)
 
 conform(['v3.1.1 MQTT-3.1.2-1', 'v5 MQTT-3.1.2-1'], 'an unknown protocol name ends the connection', async s => {
   const names = ['MQTX', 'mqtt', 'MQT', 'MQTTT', '', 'HTTP/1.1'].map(n => [JSON.stringify(n), n] as const)
@@ -73,26 +85,34 @@ conform(['v3.1'], 'the name MQIsdp with another level gets return code 1 and the
   )
 })
 
-conform(['v3.1.1 MQTT-3.1.2-2', 'v5 MQTT-3.1.2-2'], 'a level from the future is answered in a form that says so, and closed', async s => {
-  await eachOf(
-    [6, 7, 100, 255].map(n => [`level ${n}`, n] as const),
-    async level => {
-      const client = await s.open()
-      const received: number[] = []
-      client.stream.on('data', (chunk: Uint8Array) => received.push(...chunk))
-      const ended = new Promise(resolve => client.stream.once('close', resolve))
-      client.send(connectBytes(s.v, { level }))
-      await ended
-      const short = received.length === 4 && received[1] === 2 && received[2] === 0 && received[3] === 1
-      const long = received.length > 4 && received[2] === 0 && received[3] === 0x84
-      assert.ok(received[0] === 0x20 && (short || long), `CONNACK 1 or 0x84, got ${received}`)
-    },
-  )
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-2', 'v5 MQTT-3.1.2-2'],
+  'a level from the future is answered in a form that says so, and closed',
+  async s => {
+    await eachOf(
+      [6, 7, 100, 255].map(n => [`level ${n}`, n] as const),
+      async level => {
+        const client = await s.open()
+        const received: number[] = []
+        client.stream.on('data', (chunk: Uint8Array) => received.push(...chunk))
+        const ended = new Promise(resolve => client.stream.once('close', resolve))
+        client.send(connectBytes(s.v, { level }))
+        await ended
+        const short = received.length === 4 && received[1] === 2 && received[2] === 0 && received[3] === 1
+        const long = received.length > 4 && received[2] === 0 && received[3] === 0x84
+        assert.ok(received[0] === 0x20 && (short || long), `CONNACK 1 or 0x84, got ${received}`)
+      },
+    )
+  },
+)
 
-conform(['v3.1.1 MQTT-3.1.2-3 MQTT-3.1.4-1 MQTT-3.2.2-6', 'v5 MQTT-3.1.2-3 MQTT-3.1.4-1 MQTT-3.1.4-2'], 'the reserved connect flag must be 0', async s => {
-  await s.refusesConnect(shaped(s.v, 0x03, str(s.id())), wrong, s.v === 5 ? 'may' : 'never')
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-3 MQTT-3.1.4-1 MQTT-3.2.2-6', 'v5 MQTT-3.1.2-3 MQTT-3.1.4-1 MQTT-3.1.4-2'],
+  'the reserved connect flag must be 0',
+  async s => {
+    await s.refusesConnect(shaped(s.v, 0x03, str(s.id())), wrong, s.v === 5 ? 'may' : 'never')
+  },
+)
 
 conform(['v3.1.1 MQTT-3.1.2-13', 'v5 MQTT-3.1.2-11'], 'a will QoS without a will is refused', async s => {
   const cases = [0x0a, 0x12, 0x1a].map(f => [`flags ${f}`, f] as const)
@@ -108,41 +128,57 @@ conform(['v3.1.1 MQTT-3.1.2-14', 'v5 MQTT-3.1.2-12'], 'will QoS 3 is refused', a
   await s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never')
 })
 
-conform(['v3.1.1 MQTT-3.1.2-9', 'v5 MQTT-3.1.2-9'], 'a will flag without will fields in the payload is refused', async s => {
-  const id = str(s.id())
-  const empty = willProperties(s.v)
-  const cases: [string, Uint8Array][] = [
-    ['nothing', shaped(s.v, 0x06, id)],
-    ['topic only', shaped(s.v, 0x06, id, empty, str('t'))],
-    ['topic cut', shaped(s.v, 0x06, id, empty, [0, 9], 't')],
-    ['payload cut', shaped(s.v, 0x06, id, empty, str('t'), [0, 9], 'x')],
-  ]
-  await eachOf(cases, bytes => s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never'))
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-9', 'v5 MQTT-3.1.2-9'],
+  'a will flag without will fields in the payload is refused',
+  async s => {
+    const id = str(s.id())
+    const empty = willProperties(s.v)
+    const cases: [string, Uint8Array][] = [
+      ['nothing', shaped(s.v, 0x06, id)],
+      ['topic only', shaped(s.v, 0x06, id, empty, str('t'))],
+      ['topic cut', shaped(s.v, 0x06, id, empty, [0, 9], 't')],
+      ['payload cut', shaped(s.v, 0x06, id, empty, str('t'), [0, 9], 'x')],
+    ]
+    await eachOf(cases, bytes => s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never'))
+  },
+)
 
-conform(['v3.1.1 MQTT-3.1.2-11', 'v5 MQTT-3.1.3-1'], 'will fields in the payload without the will flag are refused', async s => {
-  const bytes = shaped(s.v, 0x02, str(s.id()), willProperties(s.v), str('t'), str('x'))
-  await s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never')
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-11', 'v5 MQTT-3.1.3-1'],
+  'will fields in the payload without the will flag are refused',
+  async s => {
+    const bytes = shaped(s.v, 0x02, str(s.id()), willProperties(s.v), str('t'), str('x'))
+    await s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never')
+  },
+)
 
-conform(['v3.1.1 MQTT-3.1.2-19 MQTT-3.1.2-21', 'v5 MQTT-3.1.2-17 MQTT-3.1.2-19'], 'a user name or password that the flags announce must be there', async s => {
-  const id = str(s.id())
-  const cases: [string, Uint8Array][] = [
-    ['no user name', shaped(s.v, 0x82, id)],
-    ['no password', shaped(s.v, 0xc2, id, str('user'))],
-    ['user name cut', shaped(s.v, 0x82, id, [0, 9], 'user')],
-    ['password cut', shaped(s.v, 0xc2, id, str('user'), [0, 9], 'pass')],
-  ]
-  await eachOf(cases, bytes => s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never'))
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-19 MQTT-3.1.2-21', 'v5 MQTT-3.1.2-17 MQTT-3.1.2-19'],
+  'a user name or password that the flags announce must be there',
+  async s => {
+    const id = str(s.id())
+    const cases: [string, Uint8Array][] = [
+      ['no user name', shaped(s.v, 0x82, id)],
+      ['no password', shaped(s.v, 0xc2, id, str('user'))],
+      ['user name cut', shaped(s.v, 0x82, id, [0, 9], 'user')],
+      ['password cut', shaped(s.v, 0xc2, id, str('user'), [0, 9], 'pass')],
+    ]
+    await eachOf(cases, bytes => s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never'))
+  },
+)
 
-conform(['v3.1.1 MQTT-3.1.2-18 MQTT-3.1.2-20', 'v5 MQTT-3.1.2-16 MQTT-3.1.2-18'], 'a user name or password without its flag is refused', async s => {
-  const cases: [string, Uint8Array][] = [
-    ['user name', shaped(s.v, 0x02, str(s.id()), str('user'))],
-    ['password', shaped(s.v, 0x82, str(s.id()), str('user'), str('password'))],
-  ]
-  await eachOf(cases, bytes => s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never'))
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-18 MQTT-3.1.2-20', 'v5 MQTT-3.1.2-16 MQTT-3.1.2-18'],
+  'a user name or password without its flag is refused',
+  async s => {
+    const cases: [string, Uint8Array][] = [
+      ['user name', shaped(s.v, 0x02, str(s.id()), str('user'))],
+      ['password', shaped(s.v, 0x82, str(s.id()), str('user'), str('password'))],
+    ]
+    await eachOf(cases, bytes => s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never'))
+  },
+)
 
 conform(['v3.1.1 MQTT-3.1.2-22'], 'a password flag without a user name flag is refused', async s => {
   await s.refusesConnect(shaped(s.v, 0x42, str(s.id()), str('password')), [], 'never')
@@ -155,15 +191,19 @@ conform(['v5'], 'a password without a user name is not malformed', async s => {
   assert.ok([0, 0x86, 0x87].includes(connack.reason), `code ${connack.reason}`)
 })
 
-conform(['v3.1.1 MQTT-3.1.3-1', 'v5 MQTT-3.1.3-1'], 'client id, will, user name and password are read in that order', async s => {
-  const topic = s.topic()
-  const watcher = await s.connect()
-  await watcher.subscribe(topic)
-  const { user, password } = s.broker
-  const client = await s.connect({ username: user, password, will: { topic, payload: 'gone' } })
-  client.drop()
-  assert.equal((await watcher.receive()).text, 'gone')
-})
+conform(
+  ['v3.1.1 MQTT-3.1.3-1', 'v5 MQTT-3.1.3-1'],
+  'client id, will, user name and password are read in that order',
+  async s => {
+    const topic = s.topic()
+    const watcher = await s.connect()
+    await watcher.subscribe(topic)
+    const { user, password } = s.broker
+    const client = await s.connect({ username: user, password, will: { topic, payload: 'gone' } })
+    client.drop()
+    assert.equal((await watcher.receive()).text, 'gone')
+  },
+)
 
 conform(['v3.1.1 MQTT-3.1.3-3', 'v5 MQTT-3.1.3-3'], 'a CONNECT without a client id field is refused', async s => {
   const cases: [string, Uint8Array][] = [
@@ -174,13 +214,19 @@ conform(['v3.1.1 MQTT-3.1.3-3', 'v5 MQTT-3.1.3-3'], 'a CONNECT without a client 
   await eachOf(cases, bytes => s.refusesConnect(bytes, wrong, s.v === 5 ? 'may' : 'never'))
 })
 
-conform(['v3.1', 'v3.1.1 MQTT-3.1.3-5', 'v5 MQTT-3.1.3-5'], 'client ids of 1 to 23 letters and digits are accepted', async s => {
-  const ids = ['a', 'Z', '0', '0123456789abcdefghijklm', 'nopqrstuvwxyzABCDEFGHIJ', 'KLMNOPQRSTUVWXYZ'].map(i => [i, i] as const)
-  await eachOf(ids, async clientId => {
-    const client = await s.connect({ clientId })
-    await client.disconnect()
-  })
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-3.1.3-5', 'v5 MQTT-3.1.3-5'],
+  'client ids of 1 to 23 letters and digits are accepted',
+  async s => {
+    const ids = ['a', 'Z', '0', '0123456789abcdefghijklm', 'nopqrstuvwxyzABCDEFGHIJ', 'KLMNOPQRSTUVWXYZ'].map(
+      i => [i, i] as const,
+    )
+    await eachOf(ids, async clientId => {
+      const client = await s.connect({ clientId })
+      await client.disconnect()
+    })
+  },
+)
 
 conform(['v3.1', 'v3.1.1', 'v5'], 'client ids that are names of object members are ordinary', async s => {
   for (const clientId of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
@@ -195,18 +241,26 @@ conform(['v3.1', 'v3.1.1', 'v5'], 'client ids that are names of object members a
   }
 })
 
-conform(['v3.1.1 MQTT-3.1.3-6', 'v5 MQTT-3.1.3-6'], 'each client with an empty id gets an identity of its own', async s => {
-  const [one, two] = [await s.connect({ clientId: '' }), await s.connect({ clientId: '' })]
-  const topic = s.topic()
-  await one.subscribe(topic)
-  await two.publish(topic, 'x')
-  assert.equal((await one.receive()).text, 'x')
-  await expectNoMessage(two, one)
-})
+conform(
+  ['v3.1.1 MQTT-3.1.3-6', 'v5 MQTT-3.1.3-6'],
+  'each client with an empty id gets an identity of its own',
+  async s => {
+    const [one, two] = [await s.connect({ clientId: '' }), await s.connect({ clientId: '' })]
+    const topic = s.topic()
+    await one.subscribe(topic)
+    await two.publish(topic, 'x')
+    assert.equal((await one.receive()).text, 'x')
+    await expectNoMessage(two, one)
+  },
+)
 
-conform(['v3.1.1 MQTT-3.1.3-7 MQTT-3.1.3-8 MQTT-3.1.3-9 MQTT-3.2.2-4 MQTT-3.2.2-5'], 'an empty client id with Clean Session 0 gets return code 2', async s => {
-  await s.refusesConnect(mqtt.connect(4, { clientId: '', clean: false }), [2], 'must')
-})
+conform(
+  ['v3.1.1 MQTT-3.1.3-7 MQTT-3.1.3-8 MQTT-3.1.3-9 MQTT-3.2.2-4 MQTT-3.2.2-5'],
+  'an empty client id with Clean Session 0 gets return code 2',
+  async s => {
+    await s.refusesConnect(mqtt.connect(4, { clientId: '', clean: false }), [2], 'must')
+  },
+)
 
 conform(['v3.1'], 'an empty client id gets return code 2', async s => {
   await eachOf(
@@ -232,34 +286,45 @@ conform(['v3.1'], 'a whole conversation', async s => {
   await client.disconnect()
 })
 
-conform(['v5 MQTT-3.1.3-7 MQTT-3.2.2-16'], 'an empty client id is answered with an assigned one, which resumes the session', async s => {
-  const durable = { clientId: '', clean: false, properties: [[P.sessionExpiry, 60] as const] }
-  const [one, two] = [await s.connect(durable), await s.connect(durable)]
-  const assigned = [one, two].map(c => c.connack?.properties.find(([id]) => id === P.assignedClientId)?.[1])
-  assert.ok(typeof assigned[0] === 'string' && assigned[0].length > 0)
-  assert.notEqual(assigned[0], assigned[1])
-  await one.disconnect()
-  const again = await s.connect({ ...durable, clientId: assigned[0] })
-  assert.equal(again.connack?.sessionPresent, true)
-})
+conform(
+  ['v5 MQTT-3.1.3-7 MQTT-3.2.2-16'],
+  'an empty client id is answered with an assigned one, which resumes the session',
+  async s => {
+    const durable = { clientId: '', clean: false, properties: [[P.sessionExpiry, 60] as const] }
+    const [one, two] = [await s.connect(durable), await s.connect(durable)]
+    const assigned = [one, two].map(c => c.connack?.properties.find(([id]) => id === P.assignedClientId)?.[1])
+    assert.ok(typeof assigned[0] === 'string' && assigned[0].length > 0)
+    assert.notEqual(assigned[0], assigned[1])
+    await one.disconnect()
+    const again = await s.connect({ ...durable, clientId: assigned[0] })
+    assert.equal(again.connack?.sessionPresent, true)
+  },
+)
 
 conform(['v5'], 'a given client id is not answered with an assigned one', async s => {
   const client = await s.connect()
-  assert.equal(client.connack?.properties.some(([id]) => id === P.assignedClientId), false)
+  assert.equal(
+    client.connack?.properties.some(([id]) => id === P.assignedClientId),
+    false,
+  )
 })
 
-conform(['v3.1.1 MQTT-3.1.4-5', 'v5 MQTT-3.1.4-6'], 'what follows a refused CONNECT in the same segment is not processed', async s => {
-  const topic = s.topic()
-  const watcher = await s.connect()
-  await watcher.subscribe(topic)
-  const client = await s.open()
-  const wrongPassword = connectBytes(s.v, { username: s.broker.user, password: 'wrong' })
-  client.send(wrongPassword, mqtt.publish(s.v, { topic, payload: 'leak', retain: true }))
-  await client.expectRefusal(s.v === 5 ? [0x86, 0x87] : [4, 5], 'must')
-  await expectNoMessage(watcher, watcher)
-})
+conform(
+  ['v3.1.1 MQTT-3.1.4-5', 'v5 MQTT-3.1.4-6'],
+  'what follows a refused CONNECT in the same segment is not processed',
+  async s => {
+    const topic = s.topic()
+    const watcher = await s.connect()
+    await watcher.subscribe(topic)
+    const client = await s.open()
+    const wrongPassword = connectBytes(s.v, { username: s.broker.user, password: 'wrong' })
+    client.send(wrongPassword, mqtt.publish(s.v, { topic, payload: 'leak', retain: true }))
+    await client.expectRefusal(s.v === 5 ? [0x86, 0x87] : [4, 5], 'must')
+    await expectNoMessage(watcher, watcher)
+  },
+)
 
-conform(['v3.1.1', 'v5'], 'a CONNECT that arrives byte by byte is accepted', async s => {
+conform(['v3.1.1', 'v5 MQTT-4.2-1'], 'a CONNECT that arrives byte by byte is accepted', async s => {
   const client = await s.open()
   for (const b of connectBytes(s.v, {})) {
     client.send([b])

@@ -5,25 +5,29 @@ import { packet, str, Type, u16, vbi } from '../support/mqtt-bytes.ts'
 
 useBroker()
 
-conform(['v3.1.1 MQTT-2.2.2-1 MQTT-2.2.2-2', 'v5 MQTT-2.1.3-1'], 'every packet type with flags that it may not have is refused', async s => {
-  const v5 = s.v === 5
-  const bodies: [number, number, Uint8Array][] = [
-    [Type.PUBACK, 0, mqtt.bytes(u16(1))],
-    [Type.PUBREC, 0, mqtt.bytes(u16(1))],
-    [Type.PUBREL, 2, mqtt.bytes(u16(1))],
-    [Type.PUBCOMP, 0, mqtt.bytes(u16(1))],
-    [Type.SUBSCRIBE, 2, mqtt.bytes(u16(1), v5 ? [0] : [], str('a'), [0])],
-    [Type.UNSUBSCRIBE, 2, mqtt.bytes(u16(1), v5 ? [0] : [], str('a'))],
-    [Type.PINGREQ, 0, new Uint8Array()],
-    [Type.DISCONNECT, 0, new Uint8Array()],
-  ]
-  const cases = bodies.flatMap(([type, right, body]) =>
-    Array.from({ length: 16 }, (_, flags) => flags)
-      .filter(flags => flags !== right)
-      .map(flags => [`type ${type} flags ${flags}`, packet((type << 4) | flags, body)] as const),
-  )
-  await eachOf(cases, bytes => s.refuses(bytes, 0x81))
-})
+conform(
+  ['v3.1.1 MQTT-2.2.2-1 MQTT-2.2.2-2', 'v5 MQTT-2.1.3-1'],
+  'every packet type with flags that it may not have is refused',
+  async s => {
+    const v5 = s.v === 5
+    const bodies: [number, number, Uint8Array][] = [
+      [Type.PUBACK, 0, mqtt.bytes(u16(1))],
+      [Type.PUBREC, 0, mqtt.bytes(u16(1))],
+      [Type.PUBREL, 2, mqtt.bytes(u16(1))],
+      [Type.PUBCOMP, 0, mqtt.bytes(u16(1))],
+      [Type.SUBSCRIBE, 2, mqtt.bytes(u16(1), v5 ? [0] : [], str('a'), [0])],
+      [Type.UNSUBSCRIBE, 2, mqtt.bytes(u16(1), v5 ? [0] : [], str('a'))],
+      [Type.PINGREQ, 0, new Uint8Array()],
+      [Type.DISCONNECT, 0, new Uint8Array()],
+    ]
+    const cases = bodies.flatMap(([type, right, body]) =>
+      Array.from({ length: 16 }, (_, flags) => flags)
+        .filter(flags => flags !== right)
+        .map(flags => [`type ${type} flags ${flags}`, packet((type << 4) | flags, body)] as const),
+    )
+    await eachOf(cases, bytes => s.refuses(bytes, 0x81))
+  },
+)
 
 conform(['v3.1.1 MQTT-2.2.2-2', 'v5 MQTT-2.1.3-1'], 'CONNECT with flags in its fixed header is refused', async s => {
   const cases = Array.from({ length: 15 }, (_, i) => [`flags ${i + 1}`, i + 1] as const)
@@ -93,7 +97,10 @@ conform(['v3.1.1', 'v5'], 'CONNECTs cut at every byte, but with the right length
   const { user: username, password } = s.broker
   const whole = connectBytes(s.v, { clientId: s.id(), will, username, password })
   const body = whole.subarray(2)
-  const cases = Array.from({ length: body.length }, (_, n) => [`${n} bytes`, packet(0x10, body.subarray(0, n))] as const)
+  const cases = Array.from(
+    { length: body.length },
+    (_, n) => [`${n} bytes`, packet(0x10, body.subarray(0, n))] as const,
+  )
   await eachOf(cases, async bytes => {
     const client = await s.open()
     client.send(bytes)
@@ -134,8 +141,25 @@ conform(['v3.1.1', 'v5'], 'mutated packets never stop the broker', async s => {
   const topic = s.topic()
   const samples = (): Uint8Array[] => [
     connectBytes(s.v, { will: { topic, payload: 'w', qos: 1 }, username: 'u', password: 'p' }),
-    mqtt.publish(s.v, { topic, payload: 'payload', qos: 2, packetId: 3, properties: [[1, 1], [38, ['a', 'b']]] }),
-    mqtt.subscribe(s.v, 4, [[topic, 1], [`${topic}/#`, 2]], [[11, 5]]),
+    mqtt.publish(s.v, {
+      topic,
+      payload: 'payload',
+      qos: 2,
+      packetId: 3,
+      properties: [
+        [1, 1],
+        [38, ['a', 'b']],
+      ],
+    }),
+    mqtt.subscribe(
+      s.v,
+      4,
+      [
+        [topic, 1],
+        [`${topic}/#`, 2],
+      ],
+      [[11, 5]],
+    ),
     mqtt.unsubscribe(s.v, 5, [topic]),
     mqtt.ack(Type.PUBREL, 3),
     mqtt.ack(Type.PUBREC, 1, s.v === 5 ? 0x92 : undefined),

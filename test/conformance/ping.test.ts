@@ -36,25 +36,29 @@ conform(
   },
 )
 
-conform(['v3.1.1 MQTT-3.1.2-24', 'v5 MQTT-3.1.2-22'], 'any packet keeps a client alive, and Keep Alive 0 means never', async s => {
-  const topic = s.topic()
-  const kinds: [string, (() => Uint8Array) | undefined][] = [
-    ['PINGREQ', () => mqtt.pingreq()],
-    ['PUBLISH', () => mqtt.publish(s.v, { topic, payload: 'x' })],
-    ['SUBSCRIBE', () => mqtt.subscribe(s.v, 1, [[topic, 0]])],
-    ['PUBACK', () => mqtt.ack(Type.PUBACK, 77)],
-    ['silence with Keep Alive 0', undefined],
-  ]
-  await eachOf(kinds, async (make, name) => {
-    const client = await s.connect({ keepAlive: make ? 1 : 0 })
-    for (let i = 0; i < 6; i++) {
-      await new Promise(resolve => setTimeout(resolve, 600))
-      if (make) client.send(make())
-    }
-    assert.equal(client.closed, false, name)
-    await client.ping()
-  })
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-24', 'v5 MQTT-3.1.2-22'],
+  'any packet keeps a client alive, and Keep Alive 0 means never',
+  async s => {
+    const topic = s.topic()
+    const kinds: [string, (() => Uint8Array) | undefined][] = [
+      ['PINGREQ', () => mqtt.pingreq()],
+      ['PUBLISH', () => mqtt.publish(s.v, { topic, payload: 'x' })],
+      ['SUBSCRIBE', () => mqtt.subscribe(s.v, 1, [[topic, 0]])],
+      ['PUBACK', () => mqtt.ack(Type.PUBACK, 77)],
+      ['silence with Keep Alive 0', undefined],
+    ]
+    await eachOf(kinds, async (make, name) => {
+      const client = await s.connect({ keepAlive: make ? 1 : 0 })
+      for (let i = 0; i < 6; i++) {
+        await new Promise(resolve => setTimeout(resolve, 600))
+        if (make) client.send(make())
+      }
+      assert.equal(client.closed, false, name)
+      await client.ping()
+    })
+  },
+)
 
 conform(['v3.1.1 MQTT-3.1.2-24', 'v5 MQTT-3.1.2-22'], 'what the broker sends does not keep a client alive', async s => {
   const topic = s.topic()

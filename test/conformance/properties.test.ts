@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict'
 import { conform, connectBytes, eachOf, type Scene, useBroker } from '../support/conform.ts'
 import * as mqtt from '../support/mqtt-bytes.ts'
-import { allowedProperties, P, type Property, packet, property, shapes, str, Type, u16, vbi } from '../support/mqtt-bytes.ts'
+import {
+  allowedProperties,
+  P,
+  type Property,
+  packet,
+  property,
+  shapes,
+  str,
+  Type,
+  u16,
+  vbi,
+} from '../support/mqtt-bytes.ts'
 
 useBroker()
 
@@ -71,33 +82,45 @@ conform(['v5 MQTT-4.13.1-1 MQTT-3.3.4-6'], 'every packet type refuses every prop
 conform(['v5 MQTT-4.13.1-1'], 'every packet type refuses numbers that are no property', async s => {
   await refuseAll(s, () => {
     const short = unknown.map((id): [string, Uint8Array] => [`number ${id}`, listed(mqtt.bytes([id, 0, 1, 0x61]))])
-    return [...short, ['two-byte number', listed(mqtt.bytes([0x81, 0x01, 1]))], ['unfinished number', listed(mqtt.bytes([0x80]))]]
+    return [
+      ...short,
+      ['two-byte number', listed(mqtt.bytes([0x81, 0x01, 1]))],
+      ['unfinished number', listed(mqtt.bytes([0x80]))],
+    ]
   })
 })
 
-conform(['v5 MQTT-4.13.1-1'], 'every packet type refuses a property that stands twice, user properties excepted', async s => {
-  await refuseAll(s, type => {
-    const once = allowed(type).filter(id => id !== P.userProperty)
-    return once.map(id => {
-      const one = property(sample(id))
-      const others = id === P.authData ? property([P.authMethod, 'x']) : []
-      return [`property ${id} twice`, listed(mqtt.bytes(others, one, one))]
+conform(
+  ['v5 MQTT-4.13.1-1'],
+  'every packet type refuses a property that stands twice, user properties excepted',
+  async s => {
+    await refuseAll(s, type => {
+      const once = allowed(type).filter(id => id !== P.userProperty)
+      return once.map(id => {
+        const one = property(sample(id))
+        const others = id === P.authData ? property([P.authMethod, 'x']) : []
+        return [`property ${id} twice`, listed(mqtt.bytes(others, one, one))]
+      })
     })
-  })
-})
+  },
+)
 
-conform(['v5 MQTT-4.13.1-1 MQTT-1.5.5-1'], 'every packet type refuses properties that are cut, or whose length is wrong', async s => {
-  await refuseAll(s, type =>
-    allowed(type).flatMap((id): [string, Uint8Array][] => {
-      const whole = property(sample(id))
-      const cuts: [string, Uint8Array][] = Array.from({ length: whole.length - 1 }, (_, n) => [
-        `property ${id} cut after ${n + 1}`,
-        listed(whole.subarray(0, n + 1)),
-      ])
-      return [...cuts, [`property ${id}, length beyond the packet`, listed(whole, 100_000)]]
-    }),
-  )
-})
+conform(
+  ['v5 MQTT-4.13.1-1 MQTT-1.5.5-1'],
+  'every packet type refuses properties that are cut, or whose length is wrong',
+  async s => {
+    await refuseAll(s, type =>
+      allowed(type).flatMap((id): [string, Uint8Array][] => {
+        const whole = property(sample(id))
+        const cuts: [string, Uint8Array][] = Array.from({ length: whole.length - 1 }, (_, n) => [
+          `property ${id} cut after ${n + 1}`,
+          listed(whole.subarray(0, n + 1)),
+        ])
+        return [...cuts, [`property ${id}, length beyond the packet`, listed(whole, 100_000)]]
+      }),
+    )
+  },
+)
 
 conform(['v5 MQTT-2.2.2-1'], 'a packet without the length of its properties is refused', async s => {
   await s.refuses(packet(0x82, u16(1)), [0x81, 0x82])
@@ -138,7 +161,10 @@ conform(['v5'], 'values at the edges of their range are accepted', async s => {
     [[P.maximumPacketSize, 0xffffffff]],
     [[P.topicAliasMaximum, 65_535]],
     [[P.sessionExpiry, 0xffffffff]],
-    [[P.requestProblemInfo, 0], [P.requestResponseInfo, 1]],
+    [
+      [P.requestProblemInfo, 0],
+      [P.requestResponseInfo, 1],
+    ],
     Array.from({ length: 50 }, (_, i): Property => [P.userProperty, [`${i % 3}`, `${i}`]]),
   ]
   for (const properties of lists) await (await s.connect({ properties })).disconnect()
@@ -160,7 +186,10 @@ conform(
     const topic = s.topic()
     const [publisher, subscriber] = [await s.connect(), await s.connect()]
     await subscriber.subscribe(topic, 2)
-    const user: Property[] = ['z', 'a', 'z', '', '__proto__', 'z', 'constructor'].map((k, i) => [P.userProperty, [k, `${i}`]])
+    const user: Property[] = ['z', 'a', 'z', '', '__proto__', 'z', 'constructor'].map((k, i) => [
+      P.userProperty,
+      [k, `${i}`],
+    ])
     const single: Property[] = [
       [P.payloadFormat, 1],
       [P.contentType, 'text/plain; charset=utf-8'],
@@ -170,7 +199,10 @@ conform(
     for (const qos of [0, 1, 2]) {
       await publisher.publish(topic, 'text', { qos, properties: [...single, ...user] })
       const got = (await subscriber.receive()).properties
-      assert.deepEqual(got.filter(([id]) => id === P.userProperty), user)
+      assert.deepEqual(
+        got.filter(([id]) => id === P.userProperty),
+        user,
+      )
       for (const [id, value] of single) assert.deepEqual(got.find(p => p[0] === id)?.[1], value)
       assert.equal(got.length, single.length + user.length)
     }
@@ -207,37 +239,53 @@ conform(['v5'], 'a payload that is declared as text and is not UTF-8 is not ackn
   }
 })
 
-conform(['v5 MQTT-3.4.2-1 MQTT-3.5.2-1 MQTT-3.6.2-1 MQTT-3.7.2-1'], 'acknowledgements in each of their lengths are understood', async s => {
-  const topic = s.topic()
-  const client = await s.connect()
-  await client.subscribe(topic, 2)
-  const forms: ((type: number, id: number) => Uint8Array)[] = [
-    (type, id) => mqtt.ack(type, id),
-    (type, id) => mqtt.ack(type, id, 0),
-    (type, id) => mqtt.ack(type, id, 0, []),
-    (type, id) => mqtt.ack(type, id, 0, [[P.reasonString, 'fine'], [P.userProperty, ['a', 'b']], [P.userProperty, ['a', 'c']]]),
-  ]
-  for (const form of forms) {
-    await client.publish(topic, 'one', { qos: 1 })
-    client.send(form(Type.PUBACK, (await client.expect(Type.PUBLISH)).packetId))
-    client.send(mqtt.publish(5, { topic, payload: 'two', qos: 2, packetId: 500 }))
-    await client.waitFor(Type.PUBREC)
-    client.send(form(Type.PUBREL, 500))
-    await client.waitFor(Type.PUBCOMP)
-    const delivered = await client.waitFor(Type.PUBLISH)
-    client.send(form(Type.PUBREC, delivered.packetId))
-    await client.expect(Type.PUBREL)
-    client.send(form(Type.PUBCOMP, delivered.packetId))
-    await client.expectSilence()
-  }
-})
+conform(
+  ['v5 MQTT-3.4.2-1 MQTT-3.5.2-1 MQTT-3.6.2-1 MQTT-3.7.2-1'],
+  'acknowledgements in each of their lengths are understood',
+  async s => {
+    const topic = s.topic()
+    const client = await s.connect()
+    await client.subscribe(topic, 2)
+    const forms: ((type: number, id: number) => Uint8Array)[] = [
+      (type, id) => mqtt.ack(type, id),
+      (type, id) => mqtt.ack(type, id, 0),
+      (type, id) => mqtt.ack(type, id, 0, []),
+      (type, id) =>
+        mqtt.ack(type, id, 0, [
+          [P.reasonString, 'fine'],
+          [P.userProperty, ['a', 'b']],
+          [P.userProperty, ['a', 'c']],
+        ]),
+    ]
+    for (const form of forms) {
+      await client.publish(topic, 'one', { qos: 1 })
+      client.send(form(Type.PUBACK, (await client.expect(Type.PUBLISH)).packetId))
+      client.send(mqtt.publish(5, { topic, payload: 'two', qos: 2, packetId: 500 }))
+      await client.waitFor(Type.PUBREC)
+      client.send(form(Type.PUBREL, 500))
+      await client.waitFor(Type.PUBCOMP)
+      const delivered = await client.waitFor(Type.PUBLISH)
+      client.send(form(Type.PUBREC, delivered.packetId))
+      await client.expect(Type.PUBREL)
+      client.send(form(Type.PUBCOMP, delivered.packetId))
+      await client.expectSilence()
+    }
+  },
+)
 
-conform(['v5 MQTT-3.4.2-1 MQTT-3.5.2-1 MQTT-3.6.2-1 MQTT-3.7.2-1'], 'acknowledgements with a code that is not theirs are refused', async s => {
-  const cases: [string, Uint8Array][] = [Type.PUBACK, Type.PUBREC, Type.PUBREL, Type.PUBCOMP].flatMap(type =>
-    [0x01, 0x04, 0x18, 0x81, 0x8e, 0xff].map((code): [string, Uint8Array] => [`type ${type} code ${code}`, mqtt.ack(type, 1, code)]),
-  )
-  await eachOf(cases, bytes => s.refuses(bytes, [0x81, 0x82]))
-})
+conform(
+  ['v5 MQTT-3.4.2-1 MQTT-3.5.2-1 MQTT-3.6.2-1 MQTT-3.7.2-1'],
+  'acknowledgements with a code that is not theirs are refused',
+  async s => {
+    const cases: [string, Uint8Array][] = [Type.PUBACK, Type.PUBREC, Type.PUBREL, Type.PUBCOMP].flatMap(type =>
+      [0x01, 0x04, 0x18, 0x81, 0x8e, 0xff].map((code): [string, Uint8Array] => [
+        `type ${type} code ${code}`,
+        mqtt.ack(type, 1, code),
+      ]),
+    )
+    await eachOf(cases, bytes => s.refuses(bytes, [0x81, 0x82]))
+  },
+)
 
 conform(['v5'], 'bytes after the properties of an acknowledgement or a DISCONNECT are refused', async s => {
   for (const first of [0x40, 0x50, 0x62, 0x70]) await s.refuses(packet(first, u16(1), [0, 0, 7]), [0x81, 0x82])
@@ -245,7 +293,10 @@ conform(['v5'], 'bytes after the properties of an acknowledgement or a DISCONNEC
 })
 
 conform(['v5'], 'user properties are welcome in every packet of a client', async s => {
-  const user: Property[] = [[P.userProperty, ['a', '1']], [P.userProperty, ['a', '2']]]
+  const user: Property[] = [
+    [P.userProperty, ['a', '1']],
+    [P.userProperty, ['a', '2']],
+  ]
   const topic = s.topic()
   const client = await s.connect({ properties: user, will: { topic, payload: 'w', properties: user } })
   await client.subscribe(topic, 1, user)

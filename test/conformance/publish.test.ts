@@ -6,15 +6,19 @@ import { expectNoMessage } from '../support/raw-client.ts'
 
 useBroker()
 
-conform(['v3.1', 'v3.1.1 MQTT-4.3.1-1 MQTT-2.3.1-5 MQTT-3.3.1-2', 'v5 MQTT-4.3.1-1 MQTT-2.2.1-2 MQTT-3.3.1-2'], 'a QoS 0 message is delivered with QoS 0, DUP 0 and no Packet Identifier', async s => {
-  const topic = s.topic()
-  const [subscriber, publisher] = [await s.connect(), await s.connect()]
-  await subscriber.subscribe(topic, 2)
-  await publisher.publish(topic, 'zero')
-  const p = await subscriber.expect(Type.PUBLISH)
-  assert.deepEqual([p.text, p.qos, p.dup, p.packetId, p.topic], ['zero', 0, false, 0, topic])
-  await expectNoMessage(subscriber, publisher)
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-4.3.1-1 MQTT-2.3.1-5 MQTT-3.3.1-2', 'v5 MQTT-4.3.1-1 MQTT-2.2.1-2 MQTT-3.3.1-2'],
+  'a QoS 0 message is delivered with QoS 0, DUP 0 and no Packet Identifier',
+  async s => {
+    const topic = s.topic()
+    const [subscriber, publisher] = [await s.connect(), await s.connect()]
+    await subscriber.subscribe(topic, 2)
+    await publisher.publish(topic, 'zero')
+    const p = await subscriber.expect(Type.PUBLISH)
+    assert.deepEqual([p.text, p.qos, p.dup, p.packetId, p.topic], ['zero', 0, false, 0, topic])
+    await expectNoMessage(subscriber, publisher)
+  },
+)
 
 conform(['v3.1.1 MQTT-3.3.1-3', 'v5 MQTT-3.3.1-3'], "the publisher's DUP does not reach subscribers", async s => {
   const topic = s.topic()
@@ -42,11 +46,15 @@ conform(['v3.1.1 MQTT-2.3.1-1', 'v5 MQTT-2.2.1-3'], 'a Packet Identifier of 0 is
   for (const qos of [1, 2]) await s.refuses(mqtt.publish(s.v, { topic, qos, packetId: 0 }), [0x81, 0x82])
 })
 
-conform(['v3.1', 'v3.1.1 MQTT-3.3.2-2 MQTT-4.7.1-1', 'v5 MQTT-3.3.2-2 MQTT-4.7.0-1'], 'wildcards in a Topic Name are refused', async s => {
-  for (const topic of ['#', '+', 'a/#', 'a/+', '+/a', 'a/+/b', 'a#', 'a+b']) {
-    await s.refuses(mqtt.publish(s.v, { topic, payload: 'x', qos: 1, packetId: 1 }), [0x81, 0x82, 0x90])
-  }
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-3.3.2-2 MQTT-4.7.1-1', 'v5 MQTT-3.3.2-2 MQTT-4.7.0-1'],
+  'wildcards in a Topic Name are refused',
+  async s => {
+    for (const topic of ['#', '+', 'a/#', 'a/+', '+/a', 'a/+/b', 'a#', 'a+b']) {
+      await s.refuses(mqtt.publish(s.v, { topic, payload: 'x', qos: 1, packetId: 1 }), [0x81, 0x82, 0x90])
+    }
+  },
+)
 
 conform(['v3.1.1 MQTT-4.7.3-1', 'v5 MQTT-4.7.3-1'], 'an empty Topic Name is refused', async s => {
   for (const qos of [0, 1, 2]) {
@@ -89,30 +97,38 @@ conform(['v3.1.1 MQTT-3.3.4-1', 'v5 MQTT-3.3.4-1'], 'the answer to a PUBLISH is 
   assert.equal((await client.expect(Type.PUBREC)).packetId, 12)
 })
 
-conform(['v3.1.1 MQTT-3.3.5-1', 'v5 MQTT-3.3.4-2'], 'overlapping subscriptions deliver at the highest granted QoS', async s => {
-  const topic = s.topic()
-  const [subscriber, publisher] = [await s.connect(), await s.connect()]
-  await subscriber.subscribe(`${topic}/#`, 2)
-  await subscriber.subscribe(`${topic}/+`, 1)
-  await subscriber.subscribe(`${topic}/a`, 0)
-  await publisher.publish(`${topic}/a`, 'x', { qos: 2 })
-  assert.equal((await subscriber.receive()).qos, 2)
-  if (s.broker.target !== 'mosquitto') await expectNoMessage(subscriber, publisher)
-})
-
-conform(['v3.1.1 MQTT-3.8.4-6', 'v5 MQTT-3.8.4-8'], 'the delivered QoS is the lower of the published and the granted one', async s => {
-  const publisher = await s.connect()
-  for (const granted of [0, 1, 2]) {
+conform(
+  ['v3.1.1 MQTT-3.3.5-1', 'v5 MQTT-3.3.4-2'],
+  'overlapping subscriptions deliver at the highest granted QoS',
+  async s => {
     const topic = s.topic()
-    const subscriber = await s.connect()
-    await subscriber.subscribe(topic, granted)
-    for (const qos of [0, 1, 2]) {
-      await publisher.publish(topic, `${qos}`, { qos })
-      const p = await subscriber.receive()
-      assert.deepEqual([p.text, p.qos], [`${qos}`, Math.min(qos, granted)])
+    const [subscriber, publisher] = [await s.connect(), await s.connect()]
+    await subscriber.subscribe(`${topic}/#`, 2)
+    await subscriber.subscribe(`${topic}/+`, 1)
+    await subscriber.subscribe(`${topic}/a`, 0)
+    await publisher.publish(`${topic}/a`, 'x', { qos: 2 })
+    assert.equal((await subscriber.receive()).qos, 2)
+    if (s.broker.target !== 'mosquitto') await expectNoMessage(subscriber, publisher)
+  },
+)
+
+conform(
+  ['v3.1.1 MQTT-3.8.4-6', 'v5 MQTT-3.8.4-8'],
+  'the delivered QoS is the lower of the published and the granted one',
+  async s => {
+    const publisher = await s.connect()
+    for (const granted of [0, 1, 2]) {
+      const topic = s.topic()
+      const subscriber = await s.connect()
+      await subscriber.subscribe(topic, granted)
+      for (const qos of [0, 1, 2]) {
+        await publisher.publish(topic, `${qos}`, { qos })
+        const p = await subscriber.receive()
+        assert.deepEqual([p.text, p.qos], [`${qos}`, Math.min(qos, granted)])
+      }
     }
-  }
-})
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'payloads of any size up to the limit arrive unchanged', async s => {
   const topic = s.topic()
@@ -126,37 +142,52 @@ conform(['v3.1.1', 'v5'], 'payloads of any size up to the limit arrive unchanged
   }
 })
 
-conform(['v3.1.1', 'v5'], 'a packet cut into single bytes and packets merged into one segment are understood', async s => {
-  const topic = s.topic()
-  const client = await s.connect()
-  await client.subscribe(topic, 1)
-  for (const b of mqtt.publish(s.v, { topic, payload: 'slow', qos: 1, packetId: 1 })) {
-    client.send([b])
-    await new Promise(resolve => setImmediate(resolve))
-  }
-  await client.waitFor(Type.PUBACK)
-  assert.equal((await client.receive()).text, 'slow')
-  const many = Array.from({ length: 50 }, (_, i) =>
-    mqtt.publish(s.v, { topic, payload: `${i}`, qos: 1, packetId: 10 + i }),
-  )
-  client.send(...many)
-  assert.deepEqual(await client.receiveTexts(50), Array.from({ length: 50 }, (_, i) => `${i}`))
-  for (let i = 0; i < 50; i++) assert.equal((await client.waitFor(Type.PUBACK)).packetId, 10 + i)
-})
-
-conform(['v3.1.1 MQTT-4.6.0-5 MQTT-4.6.0-6', 'v5 MQTT-4.6.0-5 MQTT-4.6.0-6'], 'messages of one publisher arrive in the order of sending, per QoS', async s => {
-  const topic = s.topic()
-  const [subscriber, publisher] = [await s.connect(), await s.connect()]
-  await subscriber.subscribe(topic, 2)
-  for (const qos of [0, 1, 2]) {
-    for (let i = 0; i < 60; i++) {
-      publisher.send(mqtt.publish(s.v, { topic, payload: `${i}`, qos, packetId: i + 1 }))
-      if (qos === 2) publisher.send(mqtt.ack(Type.PUBREL, i + 1))
+conform(
+  ['v3.1.1', 'v5'],
+  'a packet cut into single bytes and packets merged into one segment are understood',
+  async s => {
+    const topic = s.topic()
+    const client = await s.connect()
+    await client.subscribe(topic, 1)
+    for (const b of mqtt.publish(s.v, { topic, payload: 'slow', qos: 1, packetId: 1 })) {
+      client.send([b])
+      await new Promise(resolve => setImmediate(resolve))
     }
-    const texts = await subscriber.receiveTexts(60)
-    assert.deepEqual(texts, Array.from({ length: 60 }, (_, i) => `${i}`), `QoS ${qos}`)
-  }
-})
+    await client.waitFor(Type.PUBACK)
+    assert.equal((await client.receive()).text, 'slow')
+    const many = Array.from({ length: 50 }, (_, i) =>
+      mqtt.publish(s.v, { topic, payload: `${i}`, qos: 1, packetId: 10 + i }),
+    )
+    client.send(...many)
+    assert.deepEqual(
+      await client.receiveTexts(50),
+      Array.from({ length: 50 }, (_, i) => `${i}`),
+    )
+    for (let i = 0; i < 50; i++) assert.equal((await client.waitFor(Type.PUBACK)).packetId, 10 + i)
+  },
+)
+
+conform(
+  ['v3.1.1 MQTT-4.6.0-5 MQTT-4.6.0-6', 'v5 MQTT-4.6.0-5 MQTT-4.6.0-6'],
+  'messages of one publisher arrive in the order of sending, per QoS',
+  async s => {
+    const topic = s.topic()
+    const [subscriber, publisher] = [await s.connect(), await s.connect()]
+    await subscriber.subscribe(topic, 2)
+    for (const qos of [0, 1, 2]) {
+      for (let i = 0; i < 60; i++) {
+        publisher.send(mqtt.publish(s.v, { topic, payload: `${i}`, qos, packetId: i + 1 }))
+        if (qos === 2) publisher.send(mqtt.ack(Type.PUBREL, i + 1))
+      }
+      const texts = await subscriber.receiveTexts(60)
+      assert.deepEqual(
+        texts,
+        Array.from({ length: 60 }, (_, i) => `${i}`),
+        `QoS ${qos}`,
+      )
+    }
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'one message reaches each of many subscribers once', async s => {
   const topic = s.topic()
@@ -168,18 +199,41 @@ conform(['v3.1.1', 'v5'], 'one message reaches each of many subscribers once', a
   for (const c of subscribers) await expectNoMessage(c, publisher)
 })
 
-conform(['v3.1.1 MQTT-4.5.0-1', 'v5 MQTT-4.5.0-1'], 'a matching message is added to every session, connected or not', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const absent = await s.connect({ ...durable, clientId })
-  await absent.subscribe(topic, 1)
-  await absent.disconnect()
-  const present = await s.connect()
-  await present.subscribe(topic, 1)
-  await present.publish(topic, 'both', { qos: 1 })
-  assert.equal((await present.receive()).text, 'both')
-  const back = await s.connect({ ...durable, clientId })
-  assert.equal((await back.receive()).text, 'both')
-})
+conform(
+  ['v3.1.1 MQTT-4.5.0-1', 'v5 MQTT-4.5.0-1'],
+  'a matching message is added to every session, connected or not',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const absent = await s.connect({ ...durable, clientId })
+    await absent.subscribe(topic, 1)
+    await absent.disconnect()
+    const present = await s.connect()
+    await present.subscribe(topic, 1)
+    await present.publish(topic, 'both', { qos: 1 })
+    assert.equal((await present.receive()).text, 'both')
+    const back = await s.connect({ ...durable, clientId })
+    assert.equal((await back.receive()).text, 'both')
+  },
+)
+
+conform(
+  ['v3.1.1 MQTT-3.3.5-2', 'v5'],
+  'a PUBLISH that is not authorised is acknowledged or ends the connection, and is not delivered',
+  async s => {
+    const name = s.id()
+    const watcher = await s.connect()
+    await watcher.subscribe(`$SYS/${name}`, 2)
+    for (const qos of [1, 2]) {
+      const client = await s.connect()
+      client.send(mqtt.publish(s.v, { topic: `$SYS/${name}`, payload: 'x', qos, packetId: 1, retain: true }))
+      const p = await client.next()
+      const fits = p === undefined ? s.v !== 5 : p.type === (qos === 1 ? Type.PUBACK : Type.PUBREC)
+      assert.ok(fits || p?.type === Type.DISCONNECT)
+      if (s.v === 5) assert.equal(p?.reason, 0x87)
+    }
+    await expectNoMessage(watcher)
+  },
+)
 
 conform(['v5 MQTT-3.3.4-6'], 'a Subscription Identifier from a client is refused', async s => {
   const properties = [[P.subscriptionId, 1] as const]

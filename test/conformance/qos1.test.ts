@@ -6,23 +6,31 @@ import { expectNoMessage } from '../support/raw-client.ts'
 
 useBroker()
 
-conform(['v3.1', 'v3.1.1 MQTT-4.3.2-2 MQTT-2.3.1-6', 'v5 MQTT-4.3.2-4 MQTT-2.2.1-5'], 'each QoS 1 PUBLISH gets one PUBACK with its Packet Identifier', async s => {
-  const client = await s.connect()
-  const topic = s.topic()
-  for (const packetId of [1, 2, 255, 256, 32_768, 65_535]) {
-    client.send(mqtt.publish(s.v, { topic, qos: 1, packetId }))
-    assert.equal((await client.expect(Type.PUBACK)).packetId, packetId)
-  }
-  await client.expectSilence()
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-4.3.2-2 MQTT-2.3.1-6', 'v5 MQTT-4.3.2-4 MQTT-2.2.1-5'],
+  'each QoS 1 PUBLISH gets one PUBACK with its Packet Identifier',
+  async s => {
+    const client = await s.connect()
+    const topic = s.topic()
+    for (const packetId of [1, 2, 255, 256, 32_768, 65_535]) {
+      client.send(mqtt.publish(s.v, { topic, qos: 1, packetId }))
+      assert.equal((await client.expect(Type.PUBACK)).packetId, packetId)
+    }
+    await client.expectSilence()
+  },
+)
 
-conform(['v3.1.1 MQTT-4.3.2-2', 'v5 MQTT-4.3.2-5'], 'after PUBACK the same Packet Identifier is a new message, also with DUP', async s => {
-  const topic = s.topic()
-  const [subscriber, publisher] = [await s.connect(), await s.connect()]
-  await subscriber.subscribe(topic, 1)
-  for (const dup of [false, false, true]) await publisher.publish(topic, `${dup}`, { qos: 1, packetId: 5, dup })
-  assert.deepEqual(await subscriber.receiveTexts(3), ['false', 'false', 'true'])
-})
+conform(
+  ['v3.1.1 MQTT-4.3.2-2', 'v5 MQTT-4.3.2-5'],
+  'after PUBACK the same Packet Identifier is a new message, also with DUP',
+  async s => {
+    const topic = s.topic()
+    const [subscriber, publisher] = [await s.connect(), await s.connect()]
+    await subscriber.subscribe(topic, 1)
+    for (const dup of [false, false, true]) await publisher.publish(topic, `${dup}`, { qos: 1, packetId: 5, dup })
+    assert.deepEqual(await subscriber.receiveTexts(3), ['false', 'false', 'true'])
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'the first copy that the broker sees may have DUP and is delivered', async s => {
   const topic = s.topic()
@@ -33,19 +41,23 @@ conform(['v3.1.1', 'v5'], 'the first copy that the broker sees may have DUP and 
   await expectNoMessage(subscriber, publisher)
 })
 
-conform(['v3.1.1 MQTT-2.3.1-4 MQTT-4.3.2-1', 'v5 MQTT-2.2.1-4 MQTT-4.3.2-1 MQTT-4.3.2-2 MQTT-4.3.2-3'], 'unacknowledged deliveries have different, non-zero Packet Identifiers and DUP 0', async s => {
-  const topic = s.topic()
-  const [subscriber, publisher] = [await s.connect(), await s.connect()]
-  await subscriber.subscribe(topic, 2)
-  for (let i = 0; i < 20; i++) await publisher.publish(topic, `${i}`, { qos: 1 + (i % 2) })
-  const ids = new Set<number>()
-  for (let i = 0; i < 20; i++) {
-    const p = await subscriber.expect(Type.PUBLISH)
-    assert.deepEqual([p.text, p.dup], [`${i}`, false])
-    ids.add(p.packetId)
-  }
-  assert.equal(ids.size, 20)
-})
+conform(
+  ['v3.1.1 MQTT-2.3.1-4 MQTT-4.3.2-1', 'v5 MQTT-2.2.1-4 MQTT-4.3.2-1 MQTT-4.3.2-2 MQTT-4.3.2-3'],
+  'unacknowledged deliveries have different, non-zero Packet Identifiers and DUP 0',
+  async s => {
+    const topic = s.topic()
+    const [subscriber, publisher] = [await s.connect(), await s.connect()]
+    await subscriber.subscribe(topic, 2)
+    for (let i = 0; i < 20; i++) await publisher.publish(topic, `${i}`, { qos: 1 + (i % 2) })
+    const ids = new Set<number>()
+    for (let i = 0; i < 20; i++) {
+      const p = await subscriber.expect(Type.PUBLISH)
+      assert.deepEqual([p.text, p.dup], [`${i}`, false])
+      ids.add(p.packetId)
+    }
+    assert.equal(ids.size, 20)
+  },
+)
 
 conform(
   ['v3.1', 'v3.1.1 MQTT-4.4.0-1 MQTT-3.3.1-1 MQTT-2.3.1-3 MQTT-4.6.0-1', 'v5 MQTT-4.4.0-1 MQTT-3.3.1-1 MQTT-4.6.0-1'],
@@ -72,22 +84,26 @@ conform(
   },
 )
 
-conform(['v3.1.1', 'v5'], 'only what was not acknowledged is sent again, whatever the order of the PUBACKs', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const first = await s.connect({ ...durable, clientId })
-  await first.subscribe(topic, 1)
-  const publisher = await s.connect()
-  for (let i = 0; i < 6; i++) await publisher.publish(topic, `${i}`, { qos: 1 })
-  const sent: Packet[] = []
-  for (let i = 0; i < 6; i++) sent.push(await first.expect(Type.PUBLISH))
-  for (const p of sent.filter((_, i) => i === 4 || i === 1)) await first.acknowledge(p)
-  await first.ping()
-  first.drop()
-  const second = await s.connect({ ...durable, clientId })
-  const again = await second.receiveTexts(4)
-  assert.deepEqual(again, ['0', '2', '3', '5'])
-  await expectNoMessage(second, publisher)
-})
+conform(
+  ['v3.1.1', 'v5'],
+  'only what was not acknowledged is sent again, whatever the order of the PUBACKs',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const first = await s.connect({ ...durable, clientId })
+    await first.subscribe(topic, 1)
+    const publisher = await s.connect()
+    for (let i = 0; i < 6; i++) await publisher.publish(topic, `${i}`, { qos: 1 })
+    const sent: Packet[] = []
+    for (let i = 0; i < 6; i++) sent.push(await first.expect(Type.PUBLISH))
+    for (const p of sent.filter((_, i) => i === 4 || i === 1)) await first.acknowledge(p)
+    await first.ping()
+    first.drop()
+    const second = await s.connect({ ...durable, clientId })
+    const again = await second.receiveTexts(4)
+    assert.deepEqual(again, ['0', '2', '3', '5'])
+    await expectNoMessage(second, publisher)
+  },
+)
 
 conform(['v3.1.1 MQTT-4.4.0-1', 'v5 MQTT-4.4.0-1'], 'nothing is sent again while the connection lasts', async s => {
   const topic = s.topic()
@@ -125,7 +141,10 @@ conform(['v3.1.1', 'v5'], 'acknowledgements that do not fit the QoS of a deliver
   const held = await first.expect(Type.PUBLISH)
   first.send(mqtt.ack(Type.PUBACK, held.packetId), mqtt.pingreq())
   for (let p = await first.next(); p && p.type !== Type.PINGRESP; p = await first.next()) {
-    assert.ok([Type.DISCONNECT, Type.PINGRESP].some(t => t === p?.type), 'PINGRESP or the end')
+    assert.ok(
+      [Type.DISCONNECT, Type.PINGRESP].some(t => t === p?.type),
+      'PINGRESP or the end',
+    )
   }
   first.drop()
   const second = await s.connect({ ...durable, clientId })

@@ -105,20 +105,24 @@ conform(
   },
 )
 
-conform(['v3.1', 'v3.1.1 MQTT-4.4.0-1 MQTT-3.3.1-1', 'v5 MQTT-4.4.0-1'], 'a delivery without PUBREC is sent again with DUP on resume', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const first = await s.connect({ ...durable, clientId })
-  await first.subscribe(topic, 2)
-  const publisher = await s.connect()
-  await publisher.publish(topic, 'two', { qos: 2 })
-  const p = await first.expect(Type.PUBLISH)
-  first.drop()
-  const second = await s.connect({ ...durable, clientId })
-  const again = await second.expect(Type.PUBLISH)
-  assert.deepEqual([again.text, again.dup, again.packetId, again.qos], ['two', true, p.packetId, 2])
-  await second.acknowledge(again)
-  await expectNoMessage(second, publisher)
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-4.4.0-1 MQTT-3.3.1-1', 'v5 MQTT-4.4.0-1'],
+  'a delivery without PUBREC is sent again with DUP on resume',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const first = await s.connect({ ...durable, clientId })
+    await first.subscribe(topic, 2)
+    const publisher = await s.connect()
+    await publisher.publish(topic, 'two', { qos: 2 })
+    const p = await first.expect(Type.PUBLISH)
+    first.drop()
+    const second = await s.connect({ ...durable, clientId })
+    const again = await second.expect(Type.PUBLISH)
+    assert.deepEqual([again.text, again.dup, again.packetId, again.qos], ['two', true, p.packetId, 2])
+    await second.acknowledge(again)
+    await expectNoMessage(second, publisher)
+  },
+)
 
 conform(
   ['v3.1', 'v3.1.1 MQTT-4.4.0-1 MQTT-4.3.3-1', 'v5 MQTT-4.4.0-1 MQTT-4.3.3-6'],
@@ -172,13 +176,17 @@ conform(
   },
 )
 
-conform(['v3.1.1', 'v5 MQTT-3.7.2-1'], 'PUBREL for an unknown Packet Identifier gets PUBCOMP (MQTT 5: 0x92)', async s => {
-  const client = await s.connect()
-  client.send(mqtt.ack(Type.PUBREL, 4711))
-  const pubcomp = await client.expect(Type.PUBCOMP)
-  assert.deepEqual([pubcomp.packetId, pubcomp.reason], [4711, s.v === 5 ? 0x92 : 0])
-  await client.expectSilence()
-})
+conform(
+  ['v3.1.1', 'v5 MQTT-3.7.2-1'],
+  'PUBREL for an unknown Packet Identifier gets PUBCOMP (MQTT 5: 0x92)',
+  async s => {
+    const client = await s.connect()
+    client.send(mqtt.ack(Type.PUBREL, 4711))
+    const pubcomp = await client.expect(Type.PUBCOMP)
+    assert.deepEqual([pubcomp.packetId, pubcomp.reason], [4711, s.v === 5 ? 0x92 : 0])
+    await client.expectSilence()
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'PUBREL twice in one segment gets two PUBCOMPs', async s => {
   const client = await s.connect()
@@ -190,16 +198,20 @@ conform(['v3.1.1', 'v5'], 'PUBREL twice in one segment gets two PUBCOMPs', async
   await client.expectSilence()
 })
 
-conform(['v3.1.1', 'v5 MQTT-3.6.2-1'], 'PUBREC for an unknown Packet Identifier gets PUBREL (MQTT 5: 0x92) or the close', async s => {
-  const client = await s.connect()
-  client.send(mqtt.ack(Type.PUBREC, 4711))
-  const p = await client.next()
-  if (s.v === 5) {
-    assert.deepEqual([p?.type, p?.packetId, p?.reason], [Type.PUBREL, 4711, 0x92])
-    return
-  }
-  assert.ok(p === undefined || (p.type === Type.PUBREL && p.packetId === 4711))
-})
+conform(
+  ['v3.1.1', 'v5 MQTT-3.6.2-1'],
+  'PUBREC for an unknown Packet Identifier gets PUBREL (MQTT 5: 0x92) or the close',
+  async s => {
+    const client = await s.connect()
+    client.send(mqtt.ack(Type.PUBREC, 4711))
+    const p = await client.next()
+    if (s.v === 5) {
+      assert.deepEqual([p?.type, p?.packetId, p?.reason], [Type.PUBREL, 4711, 0x92])
+      return
+    }
+    assert.ok(p === undefined || (p.type === Type.PUBREL && p.packetId === 4711))
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'PUBCOMP for an unknown Packet Identifier does no harm', async s => {
   const client = await s.connect()
@@ -211,14 +223,18 @@ conform(['v3.1.1 MQTT-3.6.1-1', 'v5 MQTT-3.6.1-1'], 'PUBREL with wrong flags is 
   for (const first of [0x60, 0x61, 0x63, 0x66, 0x6f]) await s.refuses(packet(first, u16(1)), 0x81)
 })
 
-conform(['v3.1.1', 'v5'], 'PUBREC, PUBREL and PUBCOMP of a wrong length or with Packet Identifier 0 are refused', async s => {
-  for (const first of [0x50, 0x62, 0x70]) {
-    await s.refuses(packet(first), [0x81, 0x82])
-    await s.refuses(packet(first, [1]), [0x81, 0x82])
-    await s.refuses(packet(first, u16(0)), [0x81, 0x82])
-    if (s.v !== 5) await s.refuses(packet(first, u16(1), [0]), 0x81)
-  }
-})
+conform(
+  ['v3.1.1', 'v5'],
+  'PUBREC, PUBREL and PUBCOMP of a wrong length or with Packet Identifier 0 are refused',
+  async s => {
+    for (const first of [0x50, 0x62, 0x70]) {
+      await s.refuses(packet(first), [0x81, 0x82])
+      await s.refuses(packet(first, [1]), [0x81, 0x82])
+      await s.refuses(packet(first, u16(0)), [0x81, 0x82])
+      if (s.v !== 5) await s.refuses(packet(first, u16(1), [0]), 0x81)
+    }
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'a broken session forgets nothing: PUBREL on resume completes a message once', async s => {
   const [topic, clientId] = [s.topic(), s.id()]

@@ -19,16 +19,29 @@ function sorted(texts: readonly string[]): string[] {
   return [...texts].sort((a, b) => Number(a) - Number(b))
 }
 
-conform(['v5 MQTT-4.8.2-1 MQTT-4.8.2-2'], 'a share name needs a character, no wildcard, and a filter after it', async s => {
-  for (const filter of ['$share//a', '$share/g', '$share/g/', '$share/', '$share/+/a', '$share/#/a', '$share/g+/a', '$share/a#b/a']) {
-    const client = await s.connect()
-    client.send(mqtt.subscribe(5, 1, [[filter, 0]]))
-    const p = await client.next()
-    if (p?.type === Type.SUBACK) assert.deepEqual(p.codes, [0x8f], filter)
-    else assert.ok([0x81, 0x82, 0x8f].includes(p?.reason ?? 0), `${filter}: ${p?.reason}`)
-    client.drop()
-  }
-})
+conform(
+  ['v5 MQTT-4.8.2-1 MQTT-4.8.2-2'],
+  'a share name needs a character, no wildcard, and a filter after it',
+  async s => {
+    for (const filter of [
+      '$share//a',
+      '$share/g',
+      '$share/g/',
+      '$share/',
+      '$share/+/a',
+      '$share/#/a',
+      '$share/g+/a',
+      '$share/a#b/a',
+    ]) {
+      const client = await s.connect()
+      client.send(mqtt.subscribe(5, 1, [[filter, 0]]))
+      const p = await client.next()
+      if (p?.type === Type.SUBACK) assert.deepEqual(p.codes, [0x8f], filter)
+      else assert.ok([0x81, 0x82, 0x8f].includes(p?.reason ?? 0), `${filter}: ${p?.reason}`)
+      client.drop()
+    }
+  },
+)
 
 conform(['v5'], 'misplaced wildcards after a share name are refused', async s => {
   for (const filter of ['$share/g/a#', '$share/g/#/a', '$share/g/a+']) {
@@ -175,40 +188,48 @@ conform(['v5'], 'a group whose persistent members are all away keeps its message
   await expectNoMessage(back, publisher)
 })
 
-conform(['v5 MQTT-4.8.2-4'], 'a QoS 2 delivery that has begun is finished with the same member when it returns', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const member = await s.connect({ ...durable, clientId })
-  await member.subscribe(`$share/g/${topic}`, 2)
-  const publisher = await s.connect()
-  await publisher.publish(topic, 'two', { qos: 2 })
-  const p = await member.expect(Type.PUBLISH)
-  const other = await s.connect()
-  await other.subscribe(`$share/g/${topic}`, 2)
-  member.send(mqtt.ack(Type.PUBREC, p.packetId))
-  await member.expect(Type.PUBREL)
-  member.drop()
-  await expectNoMessage(other, publisher)
-  const back = await s.connect({ ...durable, clientId })
-  assert.equal((await back.waitFor(Type.PUBREL)).packetId, p.packetId)
-  back.send(mqtt.ack(Type.PUBCOMP, p.packetId))
-  await expectNoMessage(back, publisher)
-})
+conform(
+  ['v5 MQTT-4.8.2-4'],
+  'a QoS 2 delivery that has begun is finished with the same member when it returns',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const member = await s.connect({ ...durable, clientId })
+    await member.subscribe(`$share/g/${topic}`, 2)
+    const publisher = await s.connect()
+    await publisher.publish(topic, 'two', { qos: 2 })
+    const p = await member.expect(Type.PUBLISH)
+    const other = await s.connect()
+    await other.subscribe(`$share/g/${topic}`, 2)
+    member.send(mqtt.ack(Type.PUBREC, p.packetId))
+    await member.expect(Type.PUBREL)
+    member.drop()
+    await expectNoMessage(other, publisher)
+    const back = await s.connect({ ...durable, clientId })
+    assert.equal((await back.waitFor(Type.PUBREL)).packetId, p.packetId)
+    back.send(mqtt.ack(Type.PUBCOMP, p.packetId))
+    await expectNoMessage(back, publisher)
+  },
+)
 
-conform(['v5 MQTT-4.8.2-5'], 'a QoS 2 delivery that has begun is not given to another member when the session ends', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const member = await s.connect({ ...durable, clientId })
-  await member.subscribe(`$share/g/${topic}`, 2)
-  const publisher = await s.connect()
-  await publisher.publish(topic, 'two', { qos: 2 })
-  const p = await member.expect(Type.PUBLISH)
-  const other = await s.connect()
-  await other.subscribe(`$share/g/${topic}`, 2)
-  member.send(mqtt.ack(Type.PUBREC, p.packetId))
-  await member.expect(Type.PUBREL)
-  await member.disconnect(0, [[P.sessionExpiry, 0]])
-  await s.connect({ clientId })
-  await expectNoMessage(other, publisher)
-})
+conform(
+  ['v5 MQTT-4.8.2-5'],
+  'a QoS 2 delivery that has begun is not given to another member when the session ends',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const member = await s.connect({ ...durable, clientId })
+    await member.subscribe(`$share/g/${topic}`, 2)
+    const publisher = await s.connect()
+    await publisher.publish(topic, 'two', { qos: 2 })
+    const p = await member.expect(Type.PUBLISH)
+    const other = await s.connect()
+    await other.subscribe(`$share/g/${topic}`, 2)
+    member.send(mqtt.ack(Type.PUBREC, p.packetId))
+    await member.expect(Type.PUBREL)
+    await member.disconnect(0, [[P.sessionExpiry, 0]])
+    await s.connect({ clientId })
+    await expectNoMessage(other, publisher)
+  },
+)
 
 conform(['v5 MQTT-4.8.2-6'], 'a message refused by a member is not offered to another', async s => {
   const topic = s.topic()
@@ -252,11 +273,20 @@ conform(['v5'], 'message properties reach the member unchanged', async s => {
   const topic = s.topic()
   const client = await s.connect()
   await client.subscribe(`$share/g/${topic}`, 1, [[P.subscriptionId, 9]])
-  const user: Property[] = [[P.userProperty, ['b', '1']], [P.userProperty, ['a', '2']]]
+  const user: Property[] = [
+    [P.userProperty, ['b', '1']],
+    [P.userProperty, ['a', '2']],
+  ]
   await client.publish(topic, 'x', { qos: 1, properties: user })
   const got = (await client.receive()).properties
-  assert.deepEqual(got.filter(([id]) => id === P.userProperty), user)
-  assert.deepEqual(got.filter(([id]) => id === P.subscriptionId), [[P.subscriptionId, 9]])
+  assert.deepEqual(
+    got.filter(([id]) => id === P.userProperty),
+    user,
+  )
+  assert.deepEqual(
+    got.filter(([id]) => id === P.subscriptionId),
+    [[P.subscriptionId, 9]],
+  )
 })
 
 conform(['v5'], 'a member that is alone gets what it publishes itself, in order', async s => {
@@ -264,5 +294,8 @@ conform(['v5'], 'a member that is alone gets what it publishes itself, in order'
   const client = await s.connect()
   await client.subscribe(`$share/g/${topic}`, 1)
   await publishMany(client, topic, 5, 1)
-  assert.deepEqual((await untilMarker(client, client)).map(p => p.text), numbers(5))
+  assert.deepEqual(
+    (await untilMarker(client, client)).map(p => p.text),
+    numbers(5),
+  )
 })

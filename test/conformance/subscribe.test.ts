@@ -6,23 +6,37 @@ import { expectNoMessage, untilMarker } from '../support/raw-client.ts'
 
 useBroker()
 
-conform(['v3.1', 'v3.1.1 MQTT-3.8.4-1 MQTT-3.8.4-2 MQTT-2.3.1-7', 'v5 MQTT-3.8.4-1 MQTT-3.8.4-2 MQTT-2.2.1-6'], 'SUBSCRIBE gets SUBACK with its Packet Identifier', async s => {
-  const client = await s.connect()
-  for (const packetId of [1, 256, 65_535]) {
-    client.send(mqtt.subscribe(s.v, packetId, [[s.topic(), 0]]))
-    assert.equal((await client.expect(Type.SUBACK)).packetId, packetId)
-  }
-  await client.expectSilence()
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-3.8.4-1 MQTT-3.8.4-2 MQTT-2.3.1-7', 'v5 MQTT-3.8.4-1 MQTT-3.8.4-2 MQTT-2.2.1-6'],
+  'SUBSCRIBE gets SUBACK with its Packet Identifier',
+  async s => {
+    const client = await s.connect()
+    for (const packetId of [1, 256, 65_535]) {
+      client.send(mqtt.subscribe(s.v, packetId, [[s.topic(), 0]]))
+      assert.equal((await client.expect(Type.SUBACK)).packetId, packetId)
+    }
+    await client.expectSilence()
+  },
+)
 
 conform(
-  ['v3.1', 'v3.1.1 MQTT-3.8.4-4 MQTT-3.8.4-5 MQTT-3.9.3-1 MQTT-3.9.3-2', 'v5 MQTT-3.8.4-5 MQTT-3.8.4-6 MQTT-3.8.4-7 MQTT-3.9.3-1 MQTT-3.9.3-2'],
+  [
+    'v3.1',
+    'v3.1.1 MQTT-3.8.4-4 MQTT-3.8.4-5 MQTT-3.9.3-1 MQTT-3.9.3-2',
+    'v5 MQTT-3.8.4-5 MQTT-3.8.4-6 MQTT-3.8.4-7 MQTT-3.9.3-1 MQTT-3.9.3-2',
+  ],
   'one SUBSCRIBE with many filters gets one SUBACK with a code for each, in order',
   async s => {
     const client = await s.connect()
     const root = s.topic()
     const wanted = [0, 2, 1, 0, 1, 2, 2]
-    client.send(mqtt.subscribe(s.v, 5, wanted.map((q, i) => [`${root}/${i}`, q] as const)))
+    client.send(
+      mqtt.subscribe(
+        s.v,
+        5,
+        wanted.map((q, i) => [`${root}/${i}`, q] as const),
+      ),
+    )
     const suback = await client.expect(Type.SUBACK)
     assert.deepEqual(suback.codes, wanted)
     await client.expectSilence()
@@ -34,15 +48,24 @@ conform(
   },
 )
 
-conform(['v3.1.1 MQTT-3.8.4-4 MQTT-3.8.4-5', 'v5 MQTT-3.8.4-5 MQTT-3.8.4-6'], 'the same filter twice in one SUBSCRIBE gets two codes and the last one counts', async s => {
-  const client = await s.connect()
-  const topic = s.topic()
-  client.send(mqtt.subscribe(s.v, 5, [[topic, 2], [topic, 0]]))
-  assert.deepEqual((await client.expect(Type.SUBACK)).codes, [2, 0])
-  await client.publish(topic, 'x', { qos: 2 })
-  assert.equal((await client.receive()).qos, 0)
-  await expectNoMessage(client)
-})
+conform(
+  ['v3.1.1 MQTT-3.8.4-4 MQTT-3.8.4-5', 'v5 MQTT-3.8.4-5 MQTT-3.8.4-6'],
+  'the same filter twice in one SUBSCRIBE gets two codes and the last one counts',
+  async s => {
+    const client = await s.connect()
+    const topic = s.topic()
+    client.send(
+      mqtt.subscribe(s.v, 5, [
+        [topic, 2],
+        [topic, 0],
+      ]),
+    )
+    assert.deepEqual((await client.expect(Type.SUBACK)).codes, [2, 0])
+    await client.publish(topic, 'x', { qos: 2 })
+    assert.equal((await client.receive()).qos, 0)
+    await expectNoMessage(client)
+  },
+)
 
 conform(['v3.1.1 MQTT-3.8.3-3', 'v5 MQTT-3.8.3-2'], 'SUBSCRIBE without a filter is refused', async s => {
   await s.refuses(mqtt.subscribe(s.v, 1, []), [0x81, 0x82])
@@ -80,17 +103,21 @@ conform(['v3.1.1', 'v5'], 'a SUBSCRIBE that ends inside a filter is refused and 
   await watcher.expectSilence()
 })
 
-conform(['v3.1.1 MQTT-4.7.1-2 MQTT-4.7.1-3', 'v5 MQTT-4.7.1-1 MQTT-4.7.1-2'], 'filters with a misplaced wildcard are refused', async s => {
-  for (const filter of ['a#', 'a/#b', '#/a', '#a', '##', 'a/##', 'a+', '+a', 'a/b+', 'a/+b/c', '++', 'a/++']) {
-    const client = await s.connect()
-    client.send(mqtt.subscribe(s.v, 1, [[filter, 0]]))
-    const p = await client.next()
-    if (p?.type === Type.SUBACK) assert.deepEqual(p.codes, [s.v === 5 ? 0x8f : 0x80], filter)
-    else if (s.v === 5) assert.ok([0x81, 0x82, 0x8f].includes(p?.reason ?? 0), `${filter}: ${p?.reason}`)
-    else assert.equal(p, undefined, filter)
-    client.drop()
-  }
-})
+conform(
+  ['v3.1.1 MQTT-4.7.1-2 MQTT-4.7.1-3', 'v5 MQTT-4.7.1-1 MQTT-4.7.1-2'],
+  'filters with a misplaced wildcard are refused',
+  async s => {
+    for (const filter of ['a#', 'a/#b', '#/a', '#a', '##', 'a/##', 'a+', '+a', 'a/b+', 'a/+b/c', '++', 'a/++']) {
+      const client = await s.connect()
+      client.send(mqtt.subscribe(s.v, 1, [[filter, 0]]))
+      const p = await client.next()
+      if (p?.type === Type.SUBACK) assert.deepEqual(p.codes, [s.v === 5 ? 0x8f : 0x80], filter)
+      else if (s.v === 5) assert.ok([0x81, 0x82, 0x8f].includes(p?.reason ?? 0), `${filter}: ${p?.reason}`)
+      else assert.equal(p, undefined, filter)
+      client.drop()
+    }
+  },
+)
 
 conform(['v3.1.1 MQTT-4.7.3-1', 'v5 MQTT-4.7.3-1'], 'an empty filter is refused', async s => {
   const client = await s.connect()
@@ -109,32 +136,48 @@ conform(['v3.1.1 MQTT-3.8.3-2', 'v5'], 'wildcard subscriptions are supported', a
   assert.equal((await client.receive()).text, 'x')
 })
 
-conform(['v3.1.1 MQTT-3.8.4-3', 'v5 MQTT-3.8.4-3'], 'a repeated filter replaces the subscription: one delivery, the new QoS', async s => {
-  const client = await s.connect()
-  const topic = s.topic()
-  for (const qos of [0, 1, 2, 1]) {
-    assert.deepEqual((await client.subscribe(topic, qos)).codes, [qos])
-    await client.publish(topic, 'x', { qos: 2 })
-    assert.equal((await client.receive()).qos, qos)
-    await expectNoMessage(client)
-  }
-})
+conform(
+  ['v3.1.1 MQTT-3.8.4-3', 'v5 MQTT-3.8.4-3'],
+  'a repeated filter replaces the subscription: one delivery, the new QoS',
+  async s => {
+    const client = await s.connect()
+    const topic = s.topic()
+    for (const qos of [0, 1, 2, 1]) {
+      assert.deepEqual((await client.subscribe(topic, qos)).codes, [qos])
+      await client.publish(topic, 'x', { qos: 2 })
+      assert.equal((await client.receive()).qos, qos)
+      await expectNoMessage(client)
+    }
+  },
+)
 
-conform(['v3.1.1 MQTT-3.8.4-3', 'v5 MQTT-3.8.4-4'], 'repeating a SUBSCRIBE loses no message that is being published', async s => {
-  const topic = s.topic()
-  const [subscriber, publisher] = [await s.connect(), await s.connect()]
-  await subscriber.subscribe(topic, 1)
-  for (let i = 0; i < 60; i++) {
-    publisher.send(mqtt.publish(s.v, { topic, payload: `${i}`, qos: 1, packetId: i + 1 }))
-    subscriber.send(mqtt.subscribe(s.v, 1000 + i, [[topic, 1]]))
-    await publisher.expect(Type.PUBACK)
-  }
-  assert.deepEqual(await subscriber.receiveTexts(60), Array.from({ length: 60 }, (_, i) => `${i}`))
-})
+conform(
+  ['v3.1.1 MQTT-3.8.4-3', 'v5 MQTT-3.8.4-4'],
+  'repeating a SUBSCRIBE loses no message that is being published',
+  async s => {
+    const topic = s.topic()
+    const [subscriber, publisher] = [await s.connect(), await s.connect()]
+    await subscriber.subscribe(topic, 1)
+    for (let i = 0; i < 60; i++) {
+      publisher.send(mqtt.publish(s.v, { topic, payload: `${i}`, qos: 1, packetId: i + 1 }))
+      subscriber.send(mqtt.subscribe(s.v, 1000 + i, [[topic, 1]]))
+      await publisher.expect(Type.PUBACK)
+    }
+    assert.deepEqual(
+      await subscriber.receiveTexts(60),
+      Array.from({ length: 60 }, (_, i) => `${i}`),
+    )
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'a filter longer than the topic level limit is refused without harm', async s => {
   const client = await s.connect()
-  client.send(mqtt.subscribe(s.v, 1, [[Array(200).fill('a').join('/'), 0], [s.topic(), 1]]))
+  client.send(
+    mqtt.subscribe(s.v, 1, [
+      [Array(200).fill('a').join('/'), 0],
+      [s.topic(), 1],
+    ]),
+  )
   const p = await client.next()
   if (p?.type !== Type.SUBACK) return
   assert.equal(p.codes.length, 2)
@@ -155,17 +198,21 @@ conform(['v3.1.1', 'v5'], 'subscribing to names of object members is ordinary', 
   }
 })
 
-conform(['v5 MQTT-3.8.3-3'], 'No Local keeps a message from the connection that published it, and only from it', async s => {
-  const topic = s.topic()
-  const [self, other] = [await s.connect(), await s.connect()]
-  await self.subscribe(topic, 0x05)
-  await other.subscribe(topic, 0x05)
-  await self.publish(topic, 'mine', { qos: 1 })
-  assert.equal((await other.receive()).text, 'mine')
-  await expectNoMessage(self)
-  await other.publish(topic, 'theirs', { qos: 1 })
-  assert.equal((await self.receive()).text, 'theirs')
-})
+conform(
+  ['v5 MQTT-3.8.3-3'],
+  'No Local keeps a message from the connection that published it, and only from it',
+  async s => {
+    const topic = s.topic()
+    const [self, other] = [await s.connect(), await s.connect()]
+    await self.subscribe(topic, 0x05)
+    await other.subscribe(topic, 0x05)
+    await self.publish(topic, 'mine', { qos: 1 })
+    assert.equal((await other.receive()).text, 'mine')
+    await expectNoMessage(self)
+    await other.publish(topic, 'theirs', { qos: 1 })
+    assert.equal((await self.receive()).text, 'theirs')
+  },
+)
 
 conform(['v5 MQTT-3.8.3-3'], 'No Local leaves an overlapping subscription alone', async s => {
   const topic = s.topic()
@@ -191,19 +238,26 @@ conform(['v5 MQTT-3.3.4-3'], 'a message carries the identifier of the subscripti
   assert.deepEqual((await client.receive()).properties, [], 'replaced by a subscription without an identifier')
 })
 
-conform(['v5 MQTT-3.3.4-4 MQTT-3.3.4-5'], 'overlapping subscriptions: all identifiers are on what is delivered', async s => {
-  const root = s.topic()
-  const client = await s.connect()
-  await client.subscribe(`${root}/#`, 1, [[P.subscriptionId, 1]])
-  await client.subscribe(`${root}/+`, 2, [[P.subscriptionId, 22]])
-  await client.subscribe([`${root}/a`, `${root}/b`], 0, [[P.subscriptionId, 333]])
-  await client.subscribe(`${root}/a/#`, 0)
-  await client.publish(`${root}/a`, 'x', { qos: 2 })
-  const got = await untilMarker(client, client)
-  const ids = got.flatMap(p => p.properties.filter(([id]) => id === P.subscriptionId).map(([, v]) => v))
-  assert.deepEqual(ids.map(Number).sort((a, b) => a - b), [1, 22, 333])
-  if (s.broker.target !== 'mosquitto') assert.equal(got.length, 1, 'one copy')
-})
+conform(
+  ['v5 MQTT-3.3.4-4 MQTT-3.3.4-5'],
+  'overlapping subscriptions: all identifiers are on what is delivered',
+  async s => {
+    const root = s.topic()
+    const client = await s.connect()
+    await client.subscribe(`${root}/#`, 1, [[P.subscriptionId, 1]])
+    await client.subscribe(`${root}/+`, 2, [[P.subscriptionId, 22]])
+    await client.subscribe([`${root}/a`, `${root}/b`], 0, [[P.subscriptionId, 333]])
+    await client.subscribe(`${root}/a/#`, 0)
+    await client.publish(`${root}/a`, 'x', { qos: 2 })
+    const got = await untilMarker(client, client)
+    const ids = got.flatMap(p => p.properties.filter(([id]) => id === P.subscriptionId).map(([, v]) => v))
+    assert.deepEqual(
+      ids.map(Number).sort((a, b) => a - b),
+      [1, 22, 333],
+    )
+    if (s.broker.target !== 'mosquitto') assert.equal(got.length, 1, 'one copy')
+  },
+)
 
 conform(['v5'], 'a Subscription Identifier of 0 or beyond its range is refused', async s => {
   await s.refuses(mqtt.subscribe(5, 1, [[s.topic(), 0]], [[P.subscriptionId, 0]]), [0x81, 0x82])

@@ -56,46 +56,65 @@ function wanted(list: readonly string[]): readonly string[] {
 }
 
 conform(
-  ['v3.1', 'v3.1.1 MQTT-4.7.1-2 MQTT-4.7.1-3 MQTT-4.7.3-4 MQTT-3.3.2-3', 'v5 MQTT-4.7.1-1 MQTT-4.7.1-2 MQTT-4.7.3-4 MQTT-3.3.2-3'],
+  [
+    'v3.1',
+    'v3.1.1 MQTT-4.7.1-2 MQTT-4.7.1-3 MQTT-4.7.3-4 MQTT-3.3.2-3',
+    'v5 MQTT-4.7.1-1 MQTT-4.7.1-2 MQTT-4.7.3-4 MQTT-3.3.2-3',
+  ],
   'a table of filters and topics: levels, empty levels, case, spaces, no normalisation',
   async s => {
     const root = s.topic()
     const at = (name: string): string => name.replace(/^R/, root)
     const publisher = await s.connect()
     const table = matching.map(([filter, list]) => [filter, { filter, list }] as const)
-    await eachOf(table, async ({ filter, list }) => {
-      const subscriber = await s.connect()
-      await subscriber.subscribe(at(filter), 1)
-      for (const topic of topics) await subscriber.publish(at(topic), topic, { qos: 1 })
-      const got = (await untilMarker(subscriber, subscriber)).map(p => p.text)
-      const mine = got.filter((text, i) => got.indexOf(text) === i)
-      assert.deepEqual(mine.sort(), [...wanted(list)].sort())
-      await subscriber.disconnect()
-    }, 1)
+    await eachOf(
+      table,
+      async ({ filter, list }) => {
+        const subscriber = await s.connect()
+        await subscriber.subscribe(at(filter), 1)
+        for (const topic of topics) await subscriber.publish(at(topic), topic, { qos: 1 })
+        const got = (await untilMarker(subscriber, subscriber)).map(p => p.text)
+        const mine = got.filter((text, i) => got.indexOf(text) === i)
+        assert.deepEqual(mine.sort(), [...wanted(list)].sort())
+        await subscriber.disconnect()
+      },
+      1,
+    )
     await publisher.ping()
   },
 )
 
-conform(['v3.1', 'v3.1.1 MQTT-4.7.2-1', 'v5 MQTT-4.7.2-1'], 'a filter that starts with a wildcard does not match a topic that starts with $', async s => {
-  const [client, publisher] = [await s.connect(), await s.connect()]
-  const name = s.topic()
-  await client.subscribe(['#', '+/+/+', `+/${name}`, '+/#'], 1)
-  const topic = `$private/${name}`
-  await publisher.publish(topic, 'hidden', { qos: 1 })
-  const before = await untilMarker(client, publisher)
-  assert.deepEqual(before.filter(p => p.topic.startsWith('$')).map(p => p.topic), [])
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-4.7.2-1', 'v5 MQTT-4.7.2-1'],
+  'a filter that starts with a wildcard does not match a topic that starts with $',
+  async s => {
+    const [client, publisher] = [await s.connect(), await s.connect()]
+    const name = s.topic()
+    await client.subscribe(['#', '+/+/+', `+/${name}`, '+/#'], 1)
+    const topic = `$private/${name}`
+    await publisher.publish(topic, 'hidden', { qos: 1 })
+    const before = await untilMarker(client, publisher)
+    assert.deepEqual(
+      before.filter(p => p.topic.startsWith('$')).map(p => p.topic),
+      [],
+    )
+  },
+)
 
-conform(['v3.1.1 MQTT-4.7.2-1', 'v5 MQTT-4.7.2-1'], 'a $-topic is matched by a filter that names its first level', async s => {
-  const client = await s.connect()
-  const name = s.topic()
-  for (const filter of [`$own/${name}`, '$own/#', '$own/+/+']) {
-    await client.subscribe(filter, 1)
-    await client.publish(`$own/${name}`, filter, { qos: 1 })
-    assert.equal((await client.receive()).text, filter)
-    await client.unsubscribe(filter)
-  }
-})
+conform(
+  ['v3.1.1 MQTT-4.7.2-1', 'v5 MQTT-4.7.2-1'],
+  'a $-topic is matched by a filter that names its first level',
+  async s => {
+    const client = await s.connect()
+    const name = s.topic()
+    for (const filter of [`$own/${name}`, '$own/#', '$own/+/+']) {
+      await client.subscribe(filter, 1)
+      await client.publish(`$own/${name}`, filter, { qos: 1 })
+      assert.equal((await client.receive()).text, filter)
+      await client.unsubscribe(filter)
+    }
+  },
+)
 
 conform(['v3.1', 'v3.1.1', 'v5'], '# alone and + alone match from the top, empty first levels included', async s => {
   const [all, one, two, publisher] = [await s.connect(), await s.connect(), await s.connect(), await s.connect()]

@@ -7,7 +7,11 @@ import { expectNoMessage } from '../support/raw-client.ts'
 useBroker()
 
 conform(
-  ['v3.1', 'v3.1.1 MQTT-3.10.4-1 MQTT-3.10.4-2 MQTT-3.10.4-4 MQTT-2.3.1-7', 'v5 MQTT-3.10.4-1 MQTT-3.10.4-2 MQTT-3.10.4-4 MQTT-2.2.1-6'],
+  [
+    'v3.1',
+    'v3.1.1 MQTT-3.10.4-1 MQTT-3.10.4-2 MQTT-3.10.4-4 MQTT-2.3.1-7',
+    'v5 MQTT-3.10.4-1 MQTT-3.10.4-2 MQTT-3.10.4-4 MQTT-2.2.1-6',
+  ],
   'UNSUBSCRIBE removes the subscription with exactly that filter and gets UNSUBACK with its Packet Identifier',
   async s => {
     const root = s.topic()
@@ -26,51 +30,67 @@ conform(
   },
 )
 
-conform(['v3.1.1 MQTT-3.10.4-1', 'v5 MQTT-3.10.4-1'], 'a filter that merely matches the same topics is not removed', async s => {
-  const root = s.topic()
-  const client = await s.connect()
-  await client.subscribe(`${root}/a`, 1)
-  await client.unsubscribe([`${root}/+`, `${root}/#`, '#', `${root}/a/#`])
-  await client.publish(`${root}/a`, 'still', { qos: 1 })
-  assert.equal((await client.receive()).text, 'still')
-})
+conform(
+  ['v3.1.1 MQTT-3.10.4-1', 'v5 MQTT-3.10.4-1'],
+  'a filter that merely matches the same topics is not removed',
+  async s => {
+    const root = s.topic()
+    const client = await s.connect()
+    await client.subscribe(`${root}/a`, 1)
+    await client.unsubscribe([`${root}/+`, `${root}/#`, '#', `${root}/a/#`])
+    await client.publish(`${root}/a`, 'still', { qos: 1 })
+    assert.equal((await client.receive()).text, 'still')
+  },
+)
 
-conform(['v3.1.1 MQTT-3.10.4-5', 'v5 MQTT-3.10.4-5 MQTT-3.11.3-2'], 'UNSUBSCRIBE of nothing gets UNSUBACK (MQTT 5: code 0x11)', async s => {
-  const client = await s.connect()
-  const unsuback = await client.unsubscribe(s.topic())
-  if (s.v === 5) assert.deepEqual(unsuback.codes, [0x11])
-})
+conform(
+  ['v3.1.1 MQTT-3.10.4-5', 'v5 MQTT-3.10.4-5 MQTT-3.11.3-2'],
+  'UNSUBSCRIBE of nothing gets UNSUBACK (MQTT 5: code 0x11)',
+  async s => {
+    const client = await s.connect()
+    const unsuback = await client.unsubscribe(s.topic())
+    if (s.v === 5) assert.deepEqual(unsuback.codes, [0x11])
+  },
+)
 
-conform(['v3.1', 'v3.1.1 MQTT-3.10.4-6', 'v5 MQTT-3.10.4-6 MQTT-3.11.3-1'], 'many filters are handled one after the other and get one UNSUBACK', async s => {
-  const root = s.topic()
-  const client = await s.connect()
-  await client.subscribe([`${root}/1`, `${root}/2`, `${root}/3`], 1)
-  const unsuback = await client.unsubscribe([`${root}/1`, `${root}/none`, `${root}/3`, `${root}/1`])
-  if (s.v === 5) assert.deepEqual(unsuback.codes, [0, 0x11, 0, 0x11])
-  await client.expectSilence()
-  for (const i of [1, 2, 3]) await client.publish(`${root}/${i}`, `${i}`, { qos: 1 })
-  assert.equal((await client.receive()).text, '2')
-  await expectNoMessage(client)
-})
+conform(
+  ['v3.1', 'v3.1.1 MQTT-3.10.4-6', 'v5 MQTT-3.10.4-6 MQTT-3.11.3-1'],
+  'many filters are handled one after the other and get one UNSUBACK',
+  async s => {
+    const root = s.topic()
+    const client = await s.connect()
+    await client.subscribe([`${root}/1`, `${root}/2`, `${root}/3`], 1)
+    const unsuback = await client.unsubscribe([`${root}/1`, `${root}/none`, `${root}/3`, `${root}/1`])
+    if (s.v === 5) assert.deepEqual(unsuback.codes, [0, 0x11, 0, 0x11])
+    await client.expectSilence()
+    for (const i of [1, 2, 3]) await client.publish(`${root}/${i}`, `${i}`, { qos: 1 })
+    assert.equal((await client.receive()).text, '2')
+    await expectNoMessage(client)
+  },
+)
 
-conform(['v3.1.1 MQTT-3.10.4-3', 'v5 MQTT-3.10.4-3'], 'a delivery that has started is completed after UNSUBSCRIBE', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const client = await s.connect({ ...durable, clientId })
-  await client.subscribe(topic, 2)
-  const publisher = await s.connect()
-  await publisher.publish(topic, 'one', { qos: 1 })
-  await publisher.publish(topic, 'two', { qos: 2 })
-  const one = await client.expect(Type.PUBLISH)
-  const two = await client.expect(Type.PUBLISH)
-  await client.unsubscribe(topic)
-  client.send(mqtt.ack(Type.PUBREC, two.packetId))
-  assert.equal((await client.expect(Type.PUBREL)).packetId, two.packetId)
-  client.drop()
-  const again = await s.connect({ ...durable, clientId })
-  const p = await again.waitFor(Type.PUBLISH)
-  assert.deepEqual([p.text, p.dup, p.packetId], ['one', true, one.packetId])
-  assert.equal((await again.waitFor(Type.PUBREL)).packetId, two.packetId)
-})
+conform(
+  ['v3.1.1 MQTT-3.10.4-3', 'v5 MQTT-3.10.4-3'],
+  'a delivery that has started is completed after UNSUBSCRIBE',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const client = await s.connect({ ...durable, clientId })
+    await client.subscribe(topic, 2)
+    const publisher = await s.connect()
+    await publisher.publish(topic, 'one', { qos: 1 })
+    await publisher.publish(topic, 'two', { qos: 2 })
+    const one = await client.expect(Type.PUBLISH)
+    const two = await client.expect(Type.PUBLISH)
+    await client.unsubscribe(topic)
+    client.send(mqtt.ack(Type.PUBREC, two.packetId))
+    assert.equal((await client.expect(Type.PUBREL)).packetId, two.packetId)
+    client.drop()
+    const again = await s.connect({ ...durable, clientId })
+    const p = await again.waitFor(Type.PUBLISH)
+    assert.deepEqual([p.text, p.dup, p.packetId], ['one', true, one.packetId])
+    assert.equal((await again.waitFor(Type.PUBREL)).packetId, two.packetId)
+  },
+)
 
 conform(['v3.1.1 MQTT-3.10.3-2', 'v5 MQTT-3.10.3-2'], 'UNSUBSCRIBE without a filter is refused', async s => {
   await s.refuses(mqtt.unsubscribe(s.v, 1, []), [0x81, 0x82])

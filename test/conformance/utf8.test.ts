@@ -29,7 +29,17 @@ const nul: readonly (readonly [name: string, bytes: readonly number[]])[] = [
 ]
 
 /** Well-formed text that implementations get wrong. */
-const wellFormed: readonly string[] = ['\ufeffa', 'a\ufeff', 'é', 'e\u0301', '\u{1d11e}', '\u{10fffd}', '\ud7ff', '\ue000', '😀/日本']
+const wellFormed: readonly string[] = [
+  '\ufeffa',
+  'a\ufeff',
+  'é',
+  'e\u0301',
+  '\u{1d11e}',
+  '\u{10fffd}',
+  '\ud7ff',
+  '\ue000',
+  '😀/日本',
+]
 
 /** Each place where a 3.1.1 client writes text, filled with `bad`; CONNECT fields and packets after it. */
 function places(s: Scene, bad: Part): { connects: [string, Uint8Array][]; packets: [string, Uint8Array][] } {
@@ -45,7 +55,13 @@ function places(s: Scene, bad: Part): { connects: [string, Uint8Array][]; packet
     packets: [
       ['topic', mqtt.publish(s.v, { topic: text, payload: 'x', qos: 1, packetId: 1 })],
       ['filter', mqtt.subscribe(s.v, 1, [[text, 0]])],
-      ['second filter', mqtt.subscribe(s.v, 1, [['ok', 0], [text, 0]])],
+      [
+        'second filter',
+        mqtt.subscribe(s.v, 1, [
+          ['ok', 0],
+          [text, 0],
+        ]),
+      ],
       ['unsubscribe filter', mqtt.unsubscribe(s.v, 1, [text])],
     ],
   }
@@ -77,22 +93,30 @@ conform(
   async s => refuseEverywhere(s, illFormed),
 )
 
-conform(['v3.1.1 MQTT-1.5.3-2 MQTT-4.7.3-2', 'v5 MQTT-1.5.4-2 MQTT-4.7.3-2'], 'U+0000 is refused wherever text stands', async s => {
-  await refuseEverywhere(s, nul)
-})
+conform(
+  ['v3.1.1 MQTT-1.5.3-2 MQTT-4.7.3-2', 'v5 MQTT-1.5.4-2 MQTT-4.7.3-2'],
+  'U+0000 is refused wherever text stands',
+  async s => {
+    await refuseEverywhere(s, nul)
+  },
+)
 
-conform(['v3.1.1 MQTT-1.5.3-3 MQTT-4.7.3-4', 'v5 MQTT-1.5.4-3 MQTT-4.7.3-4'], 'U+FEFF and other unusual text pass unchanged', async s => {
-  const client = await s.connect()
-  for (const text of wellFormed) {
-    const topic = `${s.topic()}/${text}`
-    await client.subscribe(topic, 1)
-    await client.publish(topic, text, { qos: 1 })
-    assert.equal((await client.receive()).topic, topic)
-    await client.unsubscribe(topic)
-    const other = await s.connect({ clientId: `${s.id()}${text}` })
-    await other.disconnect()
-  }
-})
+conform(
+  ['v3.1.1 MQTT-1.5.3-3 MQTT-4.7.3-4', 'v5 MQTT-1.5.4-3 MQTT-4.7.3-4'],
+  'U+FEFF and other unusual text pass unchanged',
+  async s => {
+    const client = await s.connect()
+    for (const text of wellFormed) {
+      const topic = `${s.topic()}/${text}`
+      await client.subscribe(topic, 1)
+      await client.publish(topic, text, { qos: 1 })
+      assert.equal((await client.receive()).topic, topic)
+      await client.unsubscribe(topic)
+      const other = await s.connect({ clientId: `${s.id()}${text}` })
+      await other.disconnect()
+    }
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'U+FEFF is part of a topic, not an encoding mark', async s => {
   const client = await s.connect()

@@ -59,25 +59,33 @@ conform(['v3.1.1 MQTT-6.0.0-2', 'v5 MQTT-6.0.0-2'], 'packets need not be aligned
   assert.deepEqual(await client.receiveTexts(2), ['x', 'x'])
 })
 
-conform(['v3.1.1 MQTT-6.0.0-2', 'v5 MQTT-6.0.0-2'], 'fragmented messages with control frames between them are understood', async s => {
-  const [client, stream] = await open(s)
-  const bytes = connectBytes(s.v, {})
-  stream.sendFrame(Op.binary, bytes.subarray(0, 5), false)
-  stream.sendFrame(Op.ping, mqtt.bytes('between'))
-  stream.sendFrame(Op.continuation, bytes.subarray(5, 9), false)
-  stream.sendFrame(Op.continuation, bytes.subarray(9))
-  assert.equal((await client.expect(Type.CONNACK)).reason, 0)
-  await client.ping()
-  assert.deepEqual(stream.pongs, ['between'])
-})
+conform(
+  ['v3.1.1 MQTT-6.0.0-2', 'v5 MQTT-6.0.0-2'],
+  'fragmented messages with control frames between them are understood',
+  async s => {
+    const [client, stream] = await open(s)
+    const bytes = connectBytes(s.v, {})
+    stream.sendFrame(Op.binary, bytes.subarray(0, 5), false)
+    stream.sendFrame(Op.ping, mqtt.bytes('between'))
+    stream.sendFrame(Op.continuation, bytes.subarray(5, 9), false)
+    stream.sendFrame(Op.continuation, bytes.subarray(9))
+    assert.equal((await client.expect(Type.CONNACK)).reason, 0)
+    await client.ping()
+    assert.deepEqual(stream.pongs, ['between'])
+  },
+)
 
-conform(['v3.1.1 MQTT-6.0.0-3 MQTT-6.0.0-4', 'v5 MQTT-6.0.0-3 MQTT-6.0.0-4'], 'the subprotocol mqtt is chosen', async s => {
-  for (const offered of [['mqtt'], ['chat', 'mqtt'], ['mqtt', 'chat']]) {
-    const { stream, subprotocol } = await openWebSocket(s.broker.host, s.broker.wsPort, offered)
-    stream.destroy()
-    assert.equal(subprotocol, 'mqtt', offered.join())
-  }
-})
+conform(
+  ['v3.1.1 MQTT-6.0.0-3 MQTT-6.0.0-4', 'v5 MQTT-6.0.0-3 MQTT-6.0.0-4'],
+  'the subprotocol mqtt is chosen',
+  async s => {
+    for (const offered of [['mqtt'], ['chat', 'mqtt'], ['mqtt', 'chat']]) {
+      const { stream, subprotocol } = await openWebSocket(s.broker.host, s.broker.wsPort, offered)
+      stream.destroy()
+      assert.equal(subprotocol, 'mqtt', offered.join())
+    }
+  },
+)
 
 conform(['v3.1'], 'the subprotocol mqttv3.1 of old clients is chosen', async s => {
   const { stream, subprotocol } = await openWebSocket(s.broker.host, s.broker.wsPort, ['mqttv3.1'])

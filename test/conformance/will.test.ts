@@ -40,28 +40,36 @@ conform(['v3.1.1 MQTT-3.1.2-8', 'v5 MQTT-3.1.2-8'], 'the will is published after
   }
 })
 
-conform(['v3.1.1 MQTT-3.1.2-8', 'v5 MQTT-3.1.2-8'], 'the will is published when another connection takes the client id over', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const watcher = await s.connect()
-  await watcher.subscribe(topic)
-  const client = await s.connect({ clientId, will: { topic, payload: 'taken' } })
-  await s.connect({ clientId })
-  assert.equal((await watcher.receive()).text, 'taken')
-  client.drop()
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-8', 'v5 MQTT-3.1.2-8'],
+  'the will is published when another connection takes the client id over',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const watcher = await s.connect()
+    await watcher.subscribe(topic)
+    const client = await s.connect({ clientId, will: { topic, payload: 'taken' } })
+    await s.connect({ clientId })
+    assert.equal((await watcher.receive()).text, 'taken')
+    client.drop()
+  },
+)
 
-conform(['v3.1.1 MQTT-3.1.2-10', 'v5 MQTT-3.1.2-10'], 'a published will is gone: the next connection has only its own', async s => {
-  const [topic, clientId] = [s.topic(), s.id()]
-  const watcher = await s.connect()
-  await watcher.subscribe(topic)
-  const first = await s.connect({ ...durable, clientId, will: { topic, payload: 'first' } })
-  first.drop()
-  assert.equal((await watcher.receive()).text, 'first')
-  const second = await s.connect({ ...durable, clientId })
-  second.drop()
-  const third = await s.connect({ ...durable, clientId })
-  await expectNoMessage(watcher, third)
-})
+conform(
+  ['v3.1.1 MQTT-3.1.2-10', 'v5 MQTT-3.1.2-10'],
+  'a published will is gone: the next connection has only its own',
+  async s => {
+    const [topic, clientId] = [s.topic(), s.id()]
+    const watcher = await s.connect()
+    await watcher.subscribe(topic)
+    const first = await s.connect({ ...durable, clientId, will: { topic, payload: 'first' } })
+    first.drop()
+    assert.equal((await watcher.receive()).text, 'first')
+    const second = await s.connect({ ...durable, clientId })
+    second.drop()
+    const third = await s.connect({ ...durable, clientId })
+    await expectNoMessage(watcher, third)
+  },
+)
 
 conform(['v3.1.1 MQTT-3.1.2-12', 'v5'], 'without a will flag nothing is published', async s => {
   const watcher = await s.connect()
@@ -113,12 +121,16 @@ conform(['v3.1.1', 'v5'], 'an empty will is a message, and with Will Retain it c
   await expectNoMessage(late)
 })
 
-conform(['v3.1.1 MQTT-4.7.1-1', 'v5 MQTT-4.7.0-1'], 'a will topic that is empty or has wildcards is refused', async s => {
-  for (const topic of ['', '#', '+', 'a/#', 'a/+/b']) {
-    const bytes = connectBytes(s.v, { will: { topic, payload: 'x' } })
-    await s.refusesConnect(bytes, [0x81, 0x82, 0x90], s.v === 5 ? 'may' : 'never')
-  }
-})
+conform(
+  ['v3.1.1 MQTT-4.7.1-1', 'v5 MQTT-4.7.0-1'],
+  'a will topic that is empty or has wildcards is refused',
+  async s => {
+    for (const topic of ['', '#', '+', 'a/#', 'a/+/b']) {
+      const bytes = connectBytes(s.v, { will: { topic, payload: 'x' } })
+      await s.refusesConnect(bytes, [0x81, 0x82, 0x90], s.v === 5 ? 'may' : 'never')
+    }
+  },
+)
 
 conform(['v3.1.1', 'v5'], 'the will of a refused CONNECT is not published', async s => {
   const topic = s.topic()
@@ -190,28 +202,38 @@ conform(['v5 MQTT-3.1.2-8'], 'the will is published when the session ends before
   assert.equal((await watcher.receive()).text, 'clean start')
 })
 
-conform(['v5 MQTT-3.1.3-10 MQTT-3.3.2-18'], 'the will has its properties, user properties in order, and no Will Delay', async s => {
-  const topic = s.topic()
-  const watcher = await s.connect()
-  await watcher.subscribe(topic)
-  const shared: mqtt.Property[] = [
-    [P.payloadFormat, 1],
-    [P.contentType, 'text/plain'],
-    [P.responseTopic, 'answer'],
-    [P.correlationData, mqtt.bytes([1, 0, 2])],
-  ]
-  const user: mqtt.Property[] = ['z', 'a', 'z', 'm'].map((k, i) => [P.userProperty, [k, `${i}`]])
-  const will = { topic, payload: 'text', properties: [...shared, ...user, [P.willDelay, 0] as const] }
-  const client = await s.connect({ will })
-  client.drop()
-  const p = await watcher.expect(Type.PUBLISH)
-  assert.deepEqual(p.properties.filter(([id]) => id === P.userProperty), user)
-  for (const [id, value] of shared) {
-    const got = p.properties.find(q => q[0] === id)?.[1]
-    assert.deepEqual(got, value instanceof Uint8Array ? mqtt.bytes(value) : value, `property ${id}`)
-  }
-  assert.equal(p.properties.some(([id]) => id === P.willDelay), false)
-})
+conform(
+  ['v5 MQTT-3.1.3-10 MQTT-3.3.2-18'],
+  'the will has its properties, user properties in order, and no Will Delay',
+  async s => {
+    const topic = s.topic()
+    const watcher = await s.connect()
+    await watcher.subscribe(topic)
+    const shared: mqtt.Property[] = [
+      [P.payloadFormat, 1],
+      [P.contentType, 'text/plain'],
+      [P.responseTopic, 'answer'],
+      [P.correlationData, mqtt.bytes([1, 0, 2])],
+    ]
+    const user: mqtt.Property[] = ['z', 'a', 'z', 'm'].map((k, i) => [P.userProperty, [k, `${i}`]])
+    const will = { topic, payload: 'text', properties: [...shared, ...user, [P.willDelay, 0] as const] }
+    const client = await s.connect({ will })
+    client.drop()
+    const p = await watcher.expect(Type.PUBLISH)
+    assert.deepEqual(
+      p.properties.filter(([id]) => id === P.userProperty),
+      user,
+    )
+    for (const [id, value] of shared) {
+      const got = p.properties.find(q => q[0] === id)?.[1]
+      assert.deepEqual(got, value instanceof Uint8Array ? mqtt.bytes(value) : value, `property ${id}`)
+    }
+    assert.equal(
+      p.properties.some(([id]) => id === P.willDelay),
+      false,
+    )
+  },
+)
 
 conform(['v5'], 'the Message Expiry Interval of a will counts from its publication', async s => {
   const [topic, clientId] = [s.topic(), s.id()]

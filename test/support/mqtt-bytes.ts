@@ -174,7 +174,8 @@ export function packet(firstByte: number, ...parts: readonly Part[]): Uint8Array
 export function property([id, value]: Property): Uint8Array {
   const shape = shapes.get(id)
   if (typeof value === 'number') {
-    const number = shape === 'byte' ? [value & 0xff] : shape === 'u16' ? u16(value) : shape === 'vbi' ? vbi(value) : u32(value)
+    const number =
+      shape === 'byte' ? [value & 0xff] : shape === 'u16' ? u16(value) : shape === 'vbi' ? vbi(value) : u32(value)
     return bytes([id], number)
   }
   if (typeof value === 'string' || value instanceof Uint8Array) return bytes([id], str(value))

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { connect as connectTcp } from 'node:net'
 import type { Duplex } from 'node:stream'
 import * as mqtt from './mqtt-bytes.ts'
-import { type ConnectFields, type Packet, type Part, type Property, type PublishFields, Type, type Version } from './mqtt-bytes.ts'
+import {
+  type ConnectFields,
+  type Packet,
+  type Part,
+  type Property,
+  type PublishFields,
+  Type,
+  type Version,
+} from './mqtt-bytes.ts'
 
 /** How long a test waits for something that must happen, in milliseconds. */
 export const PATIENCE = 5000
@@ -142,7 +150,11 @@ export class RawClient {
   }
 
   /** The next packet of this type that satisfies the condition; others stay in the queue. */
-  async waitFor(type: number, matches: (p: Packet) => boolean = () => true, within: number = PATIENCE): Promise<Packet> {
+  async waitFor(
+    type: number,
+    matches: (p: Packet) => boolean = () => true,
+    within: number = PATIENCE,
+  ): Promise<Packet> {
     const deadline = Date.now() + within
     for (;;) {
       const at = this.queue.findIndex(p => p.type === type && matches(p))
@@ -223,7 +235,11 @@ export class RawClient {
   }
 
   /** SUBSCRIBE of one or more filters with one options byte; returns SUBACK. */
-  async subscribe(filter: string | readonly string[], options: number = 0, props?: readonly Property[]): Promise<Packet> {
+  async subscribe(
+    filter: string | readonly string[],
+    options: number = 0,
+    props?: readonly Property[],
+  ): Promise<Packet> {
     const filters = [filter].flat()
     const packetId = this.nextPacketId()
     const list = filters.map(f => [f, options] as const)
@@ -331,7 +347,11 @@ export async function untilMarker(subscriber: RawClient, publisher: RawClient, q
 }
 
 /** Asserts that no message reaches `subscriber` before a marker that `publisher` sends now. */
-export async function expectNoMessage(subscriber: RawClient, publisher: RawClient = subscriber, qos = 1): Promise<void> {
+export async function expectNoMessage(
+  subscriber: RawClient,
+  publisher: RawClient = subscriber,
+  qos = 1,
+): Promise<void> {
   const before = await untilMarker(subscriber, publisher, qos)
   assert.deepEqual(
     before.map(p => `${p.topic} ${p.text}`),

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { freePort, repositoryRoot } from '../../support/broker-under-test.ts'
 
 const READY_TIMEOUT_MS = 30_000
+const STOP_TIMEOUT_MS = 20_000
 const OUTPUT_CHARS_MAX = 4000
 const USER = 'bench'
 const PASSWORD = 'bench-password'
@@ -23,6 +24,8 @@ export interface Setting {
   /** Sessions are stored in Redis where the broker can. */
   readonly isOnRedis: boolean
   readonly isAnonymous: boolean
+  /** Where Midge's nodes leave CPU profiles when they end. */
+  readonly profileFolder?: string
 }
 
 /** A broker that runs. */
@@ -43,8 +46,14 @@ process.on('exit', () => {
 
 /** Processes and folders of one broker; all end together. */
 class Scope {
+  readonly #signal: NodeJS.Signals
   readonly #children: ChildProcess[] = []
   readonly #folders: string[] = []
+
+  /** @param signal - what ends its processes */
+  constructor(signal: NodeJS.Signals) {
+    this.#signal = signal
+  }
 
   folder(): string {
     const path = mkdtempSync(join(tmpdir(), 'midge-bench-'))
@@ -97,8 +106,10 @@ class Scope {
     for (const child of this.#children.reverse()) {
       if (!running.has(child)) continue
       const gone = new Promise(resolve => child.once('exit', resolve))
-      child.kill('SIGKILL')
+      child.kill(this.#signal)
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
       await gone
+      clearTimeout(timer)
     }
     for (const path of this.#folders) rmSync(path, { recursive: true, force: true })
   }
@@ -194,8 +205,8 @@ async function startMidge(scope: Scope, setting: Setting): Promise<RunningBroker
       await answer?.arrayBuffer()
       return answer?.status === 200
     }
-    // For profiles: flags for the nodes only, not for the bench itself.
-    const flags = (process.env['BENCH_NODE_FLAGS'] ?? '').split(' ').filter(flag => flag !== '')
+    const { profileFolder } = setting
+    const flags = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
     const args = [...flags, 'packages/broker-node/bin/midge.js', 'start']
     return { port, pid: await scope.start(process.execPath, args, isReady, env) }
   }
@@ -209,7 +220,8 @@ async function startMidge(scope: Scope, setting: Setting): Promise<RunningBroker
 
 /** Starts a broker on free ports. @throws with its last output when it does not get ready */
 export async function startBroker(name: BrokerName, setting: Setting): Promise<RunningBroker> {
-  const scope = new Scope()
+  // A process that is killed writes no profile.
+  const scope = new Scope(setting.profileFolder === undefined ? 'SIGKILL' : 'SIGTERM')
   try {
     if (name === 'midge') return await startMidge(scope, setting)
     if (name === 'aedes') return await startAedes(scope, setting)

@@ -16,6 +16,7 @@ const HELP = `npm run bench -- [options]
   --json FILE                         where the results go (default bench-results/<time>.json)
   --from FILE                         measure nothing, take the results of an earlier run
   --write-docs                        put the table into docs/performance.md
+  --profile FOLDER                    Midge's nodes leave CPU profiles there; figures are then lower
   --micro [NAME…]                     the micro benches instead`
 const DOCS = join(repositoryRoot, 'docs/performance.md')
 const [BEGIN, END] = ['<!-- bench:begin -->', '<!-- bench:end -->']
@@ -33,10 +34,16 @@ function pick<T>(what: string, wanted: string | undefined, all: readonly T[], na
   })
 }
 
-async function runRound(benchCase: BenchCase, broker: BrokerName, round: number, measureMs: number): Promise<Round> {
+async function runRound(
+  benchCase: BenchCase,
+  broker: BrokerName,
+  round: number,
+  measureMs: number,
+  profileFolder?: string,
+): Promise<Round> {
   const head = { case: benchCase.name, broker, round }
   try {
-    return { ...head, outcome: await runCase(benchCase, broker, measureMs) }
+    return { ...head, outcome: await runCase(benchCase, broker, measureMs, profileFolder) }
   } catch (error) {
     return { ...head, error: error instanceof Error ? error.message : String(error) }
   }
@@ -49,13 +56,22 @@ function writeDocs(results: Results): void {
   writeFileSync(DOCS, `${text.slice(0, begin + BEGIN.length)}\n${markdownTable(results)}\n${text.slice(end)}`)
 }
 
-async function measure(cases: BenchCase[], brokers: BrokerName[], seconds: number, rounds: number): Promise<Results> {
+/** What a run consists of. */
+interface Plan {
+  readonly cases: readonly BenchCase[]
+  readonly brokers: readonly BrokerName[]
+  readonly seconds: number
+  readonly rounds: number
+  readonly profileFolder: string | undefined
+}
+
+async function measure({ cases, brokers, seconds, rounds, profileFolder }: Plan): Promise<Results> {
   const done: Round[] = []
   for (const benchCase of cases) {
     for (let round = 1; round <= rounds; round++) {
       for (const broker of brokers) {
         if (benchCase.without.includes(broker)) continue
-        const result = await runRound(benchCase, broker, round, seconds * 1000)
+        const result = await runRound(benchCase, broker, round, seconds * 1000, profileFolder)
         console.log(describeRound(result))
         done.push(result)
       }
@@ -72,6 +88,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     json: { type: 'string' },
     from: { type: 'string' },
+    profile: { type: 'string' },
     'write-docs': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -91,7 +108,7 @@ if (values.from === undefined) {
     console.log(`${name} is not installed and is left out`)
     return false
   })
-  results = await measure(cases, brokers, seconds, rounds)
+  results = await measure({ cases, brokers, seconds, rounds, profileFolder: values.profile })
   const path = resolve(values.json ?? join(repositoryRoot, `bench-results/${results.at.replace(/[:.]/g, '-')}.json`))
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, `${JSON.stringify(results, null, 1)}\n`)

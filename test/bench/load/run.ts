@@ -28,8 +28,14 @@ function generate(job: Job): Promise<Outcome> {
 }
 
 /** Starts a broker, does one case and stops the broker. */
-export async function runCase(benchCase: BenchCase, name: BrokerName, measureMs: number): Promise<Outcome> {
-  const broker = await startBroker(name, benchCase.setting)
+export async function runCase(
+  benchCase: BenchCase,
+  name: BrokerName,
+  measureMs: number,
+  profileFolder?: string,
+): Promise<Outcome> {
+  const profile = profileFolder === undefined ? {} : { profileFolder }
+  const broker = await startBroker(name, { ...benchCase.setting, ...profile })
   try {
     const { publishPort, subscribePort, user, password, pids } = broker
     return await generate({ ...benchCase.job, publishPort, subscribePort, user, password, measureMs, brokerPids: pids })

@@ -72,6 +72,8 @@ export class BrokerCore {
   private readonly sweeper: Sweeper
   private readonly routers = new Map<string, Router>()
   private readonly sessions = new Map<string, Session>()
+  /** Client ids whose session is being opened here, and the newest of their epochs that another node has overtaken. */
+  private readonly openings = new Map<string, { count: number; overtakenEpoch: number }>()
   private readonly interests = new Map<string, RouteInterest>()
   private readonly ackFlushes: QueueReader[] = []
   private dirty: Connection[] = []
@@ -133,6 +135,22 @@ export class BrokerCore {
   }
 
   /**
+   * Runs the opening of a session up to its `register`. Another node may open the same session meanwhile and its
+   * takeover may arrive before there is a session here to close: `register` then refuses.
+   */
+  async whileOpening<T>(instance: string, clientId: string, open: () => Promise<T>): Promise<T> {
+    const key = sessionKey(instance, clientId)
+    const opening = this.openings.get(key) ?? { count: 0, overtakenEpoch: 0 }
+    this.openings.set(key, opening)
+    opening.count++
+    try {
+      return await open()
+    } finally {
+      if (--opening.count === 0) this.openings.delete(key)
+    }
+  }
+
+  /**
    * Makes the session the one of its client id on this node.
    * @returns false when a newer one is already there: the caller's connection has been overtaken
    */
@@ -140,6 +158,7 @@ export class BrokerCore {
     const key = sessionKey(session.instance, session.clientId)
     const other = this.sessions.get(key)
     if (other !== undefined && other.epoch > session.epoch) return false
+    if ((this.openings.get(key)?.overtakenEpoch ?? 0) >= session.epoch) return false
     this.sessions.set(key, session)
     this.counters.sessionsCurrent = this.sessions.size
     if (other !== undefined) this.takeOver(other)
@@ -338,6 +357,8 @@ export class BrokerCore {
       onTakeover: (instance, clientId, epoch) => {
         const session = this.sessionOf(instance, clientId)
         if (session !== undefined && session.epoch <= epoch) this.takeOver(session)
+        const opening = this.openings.get(sessionKey(instance, clientId))
+        if (opening !== undefined) opening.overtakenEpoch = Math.max(opening.overtakenEpoch, epoch)
       },
       onNodesChanged: nodeIds => {
         this.logger.info({ event: 'cluster.nodes', nodes: nodeIds }, `nodes in the cluster: ${nodeIds.length}`)

@@ -218,23 +218,30 @@ async function admit(
   const isAssigned = packet.clientId === ''
   if (isAssigned) connection.clientId = `midge-${randomUUID()}`
   const will = await checkedWill(connection, packet.will)
-  const opened = await broker.store.open({
-    instance: connection.info.instance,
-    clientId: connection.clientId,
-    nodeId: broker.nodeId,
-    cleanStart: packet.cleanStart,
-    sessionExpirySeconds: connection.terms.sessionExpirySeconds,
-    will,
-    nowMs: broker.nowMs(),
+  await broker.whileOpening(connection.info.instance, connection.clientId, async () => {
+    const opened = await broker.store.open({
+      instance: connection.info.instance,
+      clientId: connection.clientId,
+      nodeId: broker.nodeId,
+      cleanStart: packet.cleanStart,
+      sessionExpirySeconds: connection.terms.sessionExpirySeconds,
+      will,
+      nowMs: broker.nowMs(),
+    })
+    const session = openSession(connection, opened)
+    takeOverPrevious(connection, opened)
+    // v5 [MQTT-3.1.2-4]: after CONNACK no node may store for a subscription of the session that was ended.
+    if (opened.endedSubscriptions.length > 0) await broker.directory.settled()
+    if (connection.isClosed) {
+      await abandon(connection, session)
+      return
+    }
+    const isNewest = broker.register(session)
+    sendConnack(connection, packet, opened.sessionPresent, isAssigned, authenticationData)
+    if (isNewest) resume(connection, session, opened)
+    // v5 [MQTT-3.14.0-1]: no DISCONNECT before CONNACK, so a connection that lost a race is told both.
+    else connection.close(ReasonCode.sessionTakenOver, 'session taken over', { isFenced: true })
   })
-  const session = openSession(connection, opened)
-  takeOverPrevious(connection, opened)
-  if (connection.isClosed || !broker.register(session)) {
-    await abandon(connection, session)
-    return
-  }
-  sendConnack(connection, packet, opened.sessionPresent, isAssigned, authenticationData)
-  resume(connection, session, opened)
 }
 
 /** A will that the client may not publish is refused now: later there would be nobody to tell. */
@@ -287,13 +294,9 @@ function takeOverPrevious(connection: Connection, opened: OpenedSession): void {
   broker.pokeSweeper()
 }
 
-/** The client went away, or was overtaken, while the store was opening its session. */
+/** The client went away while the store was opening its session. */
 async function abandon(connection: Connection, session: Session): Promise<void> {
   const { broker } = connection
-  if (!connection.isClosed) {
-    connection.close(ReasonCode.sessionTakenOver, 'session taken over', { isFenced: true })
-    return
-  }
   await broker.store.close({
     instance: session.instance,
     clientId: session.clientId,

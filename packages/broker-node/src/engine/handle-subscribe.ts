@@ -127,6 +127,8 @@ export async function handleUnsubscribe(connection: Connection, packet: Unsubscr
   if (session.isStored && removed.length > 0) {
     for (const topicFilter of removed) broker.directory.removeStored(session.instance, session.clientId, topicFilter)
     await broker.store.removeSubscriptions(session.instance, session.clientId, session.epoch, removed)
+    // v5 [MQTT-3.10.4-2]: after UNSUBACK no node may store for these filters.
+    await broker.directory.settled()
   }
   connection.send(encodeUnsuback(connection.version, packet.packetId, codes))
   broker.hooks.unsubscribed(connection, removed)
