@@ -128,6 +128,40 @@ test('the link rule finds a missing file and a missing heading', () => {
   ])
 })
 
+/** The first table of a text, as it stands. */
+function firstTable(text: string): string {
+  return /(?:^\|.*\n)+/m.exec(text)?.[0] ?? ''
+}
+
+test('the README counts conformance as docs/conformance.md does', () => {
+  const readme = read('README.md')
+  const begin = readme.indexOf('<!-- conformance:begin -->')
+  const block = readme.slice(begin, readme.indexOf('<!-- conformance:end -->', begin))
+  const wanted = firstTable(read('docs/conformance.md'))
+  assert.match(wanted, /MQTT 5/)
+  assert.equal(firstTable(block), wanted, 'copy the first table of docs/conformance.md into README.md')
+})
+
+/** Settings that are documented before their reader is there. */
+const SETTINGS_TO_COME = new Map([['bootstrap.apiKey', 'The HTTP API that it opens comes in a later version.']])
+
+test('every setting is read by somebody', () => {
+  const keys = [...read('docs/configuration.md').matchAll(/^\| `([\w.]+)`<br>/gm)].map(match => match[1] ?? '')
+  assert.ok(keys.length > 40)
+  const readers = sources.filter(({ path }) => /broker-node\/src\/(compose\.ts|cli\/)/.test(path))
+  const composition = readers.map(({ text }) => withoutComments(text)).join('\n')
+  const others = sources.filter(({ path }) => !path.includes('/src/config/'))
+  const code = others.map(({ text }) => withoutComments(text)).join('\n')
+  const unread = keys.filter(key => {
+    const [group = '', leaf] = [key.split('.')[0], key.split('.').at(-1)]
+    const handsOn = new RegExp(
+      `\\bconfig\\.${group}\\b|\\{[^{}=]*\\b${group}\\b[^{}=]*\\} = (?:this\\.\\w+\\.)?config\\b`,
+    )
+    return !(handsOn.test(composition) && new RegExp(`[.{,]\\s*${leaf}\\b`).test(code))
+  })
+  assert.deepEqual(unread, [...SETTINGS_TO_COME.keys()])
+})
+
 /** Environment variables that are no configuration keys. */
 const OTHER_VARIABLES = /^MIDGE_(CONFIG_FILE|TEST_[A-Z_]+)$/
 

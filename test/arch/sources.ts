@@ -50,7 +50,7 @@ export function withoutComments(text: string): string {
 /** What a file imports, re-exports or loads on demand, with the number of the line. */
 export function importsOf(text: string): { specifier: string; line: number }[] {
   const code = withoutComments(text)
-  const pattern = /\bfrom\s+'([^']+)'|^import\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)/gm
+  const pattern = /\bfrom\s+'([\w@./:-]+)'|^import\s+'([\w@./:-]+)'|\bimport\(\s*'([\w@./:-]+)'\s*\)/gm
   return [...code.matchAll(pattern)].map(match => ({
     specifier: match[1] ?? match[2] ?? match[3] ?? '',
     line: lineAt(code, match.index),

@@ -78,8 +78,8 @@ conform(
       assert.deepEqual([again.text, again.packetId, again.dup], [before.text, before.packetId, true])
       await second.acknowledge(again)
     }
-    const fresh = await second.receive()
-    assert.deepEqual([fresh.text, fresh.dup], ['new', false])
+    // It may carry DUP: the broker may have sent it before it saw the end of the first connection.
+    assert.equal((await second.receive()).text, 'new')
     await expectNoMessage(second, publisher)
   },
 )

@@ -62,7 +62,8 @@ describe('a session moves between nodes', () => {
     for (let round = 0; round < RACE_ROUNDS; round++) {
       const at = random.whole(3)
       const nodes = [at, (at + 1 + random.whole(2)) % 3]
-      const fields = random.whole(2) === 0 ? { clientId: 'racer' } : persistent(5, 'racer')
+      const clientId = `racer-${round}`
+      const fields = random.whole(2) === 0 ? { clientId } : persistent(5, clientId)
       const racers = await Promise.all(nodes.map(index => RawClient.open('127.0.0.1', cluster.node(index).port, 5)))
       for (const racer of racers) racer.send(mqtt.connect(5, fields))
       const winner = await until(
@@ -110,7 +111,7 @@ for (const version of versions) {
       // The first two only; the acknowledgement has to be with the store before the connection goes.
       for (const packet of sent.slice(0, 2)) first.send(mqtt.ack(Type.PUBACK, packet.packetId))
       await first.ping()
-      first.drop()
+      await cluster.drop(0, first)
       await publisher.publish(topic, 'newer', { qos: 1 })
 
       const second = await cluster.raw(1, version, session)

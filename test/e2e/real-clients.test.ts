@@ -199,8 +199,5 @@ describe('mosquitto_pub and mosquitto_sub against one node', () => {
 })
 
 it('after all of this the node holds no connection', async () => {
-  await until('every connection to be gone', async () => {
-    const { counts } = (await node.status()) as { counts: { connections: number } }
-    return counts.connections === 0
-  })
+  await until('every connection to be gone', async () => (await node.connections()) === 0)
 })

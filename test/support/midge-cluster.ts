@@ -70,6 +70,14 @@ export class MidgeCluster {
     return client
   }
 
+  /** Drops a connection without DISCONNECT and waits until its node has seen it. */
+  async drop(index: number, client: RawClient): Promise<void> {
+    const node = this.node(index)
+    const before = await node.connections()
+    client.drop()
+    await until(`${node.name} to see the end of a connection`, async () => (await node.connections()) < before)
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map(node => node.stop()))
     await this.redis.stop()

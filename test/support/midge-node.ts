@@ -132,6 +132,12 @@ export class MidgeNode {
     return (await answer.json()) as Record<string, unknown>
   }
 
+  /** Connections that it holds now. */
+  async connections(): Promise<number> {
+    const { counts } = (await this.status()) as { counts: { connections: number } }
+    return counts.connections
+  }
+
   /** `kill -9`; resolves when the process is gone. */
   async kill9(): Promise<void> {
     await this.current.kill9()

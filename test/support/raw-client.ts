@@ -312,10 +312,9 @@ export class RawClient {
     await this.expect(Type.PINGRESP)
   }
 
-  /** DISCONNECT, then waits for the broker to close. */
+  /** DISCONNECT, then waits for the broker to close, which proves that it has handled it. */
   async disconnect(reason?: number, props?: readonly Property[]): Promise<void> {
     this.send(mqtt.disconnect(reason, props))
-    this.stream.end()
     const deadline = Date.now() + PATIENCE
     while (!this.ended && (await this.arrival(deadline))) this.queue.length = 0
     this.stream.destroy()

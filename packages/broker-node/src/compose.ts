@@ -29,6 +29,7 @@ const WEB_SOCKET_SLACK_BYTES = 64 * 1024
 
 /** Connections beyond the limit that may be open at one time to be told so. */
 const REFUSED_CONNECTIONS_MAX = 1000
+const REAP_COUNT_MAX = 500
 
 /** Where a node keeps its state and how it reaches its peers; chosen by `redis.url`. */
 interface Backing {
@@ -36,7 +37,9 @@ interface Backing {
   store: Store
   directory: Directory
   link: NodeLink
-  /** Ends connections that were open when the process died last time. */
+  /** Resolves when the store can be used for the first time. */
+  ready: Promise<void>
+  /** Ends connections that were open when a process of this node id died; called before the listeners open. */
   recover(): Promise<void>
   stop(): Promise<void>
 }
@@ -76,8 +79,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
       : await startHttp(config.http, { readiness: () => readiness.check(), status, metrics })
   const node = new ComposedNode({ config, backing, broker, readiness, listeners, http, user, lag })
   try {
-    await backing.recover()
+    await backing.ready
     await broker.start()
+    await backing.recover()
+    broker.core.pokeSweeper()
     for (const options of listenerOptions(config))
       listeners.push(await startListener(options, broker, logger, counters))
   } catch (error) {
@@ -116,6 +121,7 @@ async function openLocal(config: Config, logger: Logger, limits: QueueLimits): P
     store,
     directory,
     link: new NoLink(),
+    ready: Promise.resolve(),
     recover: async () => {
       await store.recover(Date.now())
     },
@@ -138,19 +144,35 @@ async function openRedis(
     nodeId,
     keyPrefix: `${keyPrefix}:`,
     logger,
+    timings: { barrierMs: config.suback.barrierMs },
     onDropped: (_nodeId, count) => counters.drop(DropReason.linkFull, count),
+    onGap: (_nodeId, frames) => {
+      counters.linkFramesLost += frames
+    },
+    onUnreadable: () => {
+      counters.linkFramesUnreadable++
+    },
   })
   return {
     kind: 'redis',
     store,
     directory: cluster.directory,
     link: cluster.link,
-    recover: () => store.ready,
+    ready: store.ready,
+    recover: () => reapOwn(store, nodeId),
     stop: async () => {
       await cluster.stop()
       await store.stop()
     },
   }
+}
+
+/** By now the node id is ours alone, so whatever it has open in the store is of a process that is gone. */
+async function reapOwn(store: Store, nodeId: string): Promise<void> {
+  let count: number
+  do {
+    count = await store.reapNode(nodeId, Date.now(), REAP_COUNT_MAX)
+  } while (count > 0)
 }
 
 async function createBroker(

@@ -81,6 +81,9 @@ export class Counters {
   /** Messages sent to and received from other nodes. */
   linkMessagesSent = 0
   linkMessagesReceived = 0
+  /** Frames of other nodes that never arrived, and frames that could not be read. */
+  linkFramesLost = 0
+  linkFramesUnreadable = 0
   /** By {@link DropReason}. */
   readonly dropped: Map<string, number> = new Map()
   /** Connections closed by the server, by reason code of v5 (as a number). */

@@ -79,6 +79,7 @@ const CONNECTIONS: MetricDefinition[] = [
     'CONNECT packets refused for their credentials.',
   ),
   field('counter', 'midge_connect_timeouts_total', 'connectTimeouts', 'Connections closed for no CONNECT in time.'),
+  field('counter', 'midge_tls_errors_total', 'tlsErrors', 'TLS connections that failed before MQTT.'),
   field(
     'counter',
     'midge_keep_alive_timeouts_total',
@@ -157,6 +158,13 @@ const TRAFFIC: MetricDefinition[] = [
 const CLUSTER: MetricDefinition[] = [
   field('counter', 'midge_link_messages_sent_total', 'linkMessagesSent', 'Messages sent to other nodes.'),
   field('counter', 'midge_link_messages_received_total', 'linkMessagesReceived', 'Messages from other nodes.'),
+  field('counter', 'midge_link_frames_lost_total', 'linkFramesLost', 'Frames of other nodes that never arrived.'),
+  field(
+    'counter',
+    'midge_link_frames_unreadable_total',
+    'linkFramesUnreadable',
+    'Frames of other nodes that were damaged or of an unknown version.',
+  ),
   {
     name: 'midge_cluster_nodes',
     type: 'gauge',

@@ -42,6 +42,9 @@ function distinctCounters(): NodeCounters & Record<string, unknown> {
     fencedWrites: number(),
     linkMessagesSent: number(),
     linkMessagesReceived: number(),
+    linkFramesLost: number(),
+    linkFramesUnreadable: number(),
+    tlsErrors: number(),
     dropped: new Map([
       ['queue_full', number()],
       ['new_reason', number()],

@@ -30,6 +30,9 @@ export interface NodeCounters {
   readonly fencedWrites: number
   readonly linkMessagesSent: number
   readonly linkMessagesReceived: number
+  readonly linkFramesLost: number
+  readonly linkFramesUnreadable: number
+  readonly tlsErrors: number
   /** By reason. */
   readonly dropped: ReadonlyMap<string, number>
   /** By MQTT 5 reason code. */

@@ -113,6 +113,8 @@ export type {
   WillFate,
 } from './ports.ts'
 export { DEFAULT_INSTANCE, RouteInterest, SESSION_EXPIRY_NEVER } from './ports.ts'
+export type { PublishRunFields } from './publish-run.ts'
+export { PublishRun, RUN_FIRST_BYTE } from './publish-run.ts'
 export { ReasonCode, ReturnCode, returnCodeOf } from './reason-code.ts'
 export type { RetainedMatches } from './retained-index.ts'
 export { RETAINED_VISITS_MAX, RetainedIndex } from './retained-index.ts'

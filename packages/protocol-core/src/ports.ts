@@ -1,5 +1,6 @@
 import type { Message } from './message.ts'
 import type { Qos } from './packet.ts'
+import type { PublishRun } from './publish-run.ts'
 
 /*
  * What the engine needs from the outside. Two kinds of adapter exist for each port: local (memory, or an embedded
@@ -385,6 +386,8 @@ export interface Directory {
 export interface LinkListener {
   /** A message published elsewhere, for this node's online subscribers; `groups` names shared subscriptions to serve (QoS 0). */
   onMessage(instance: InstanceName, message: Message, groups: string[]): void
+  /** Neighbouring QoS 0 messages of one topic, sent by {@link NodeLink.sendRun}. */
+  onRun(instance: InstanceName, run: PublishRun): void
   /** A group with members here has messages to take. */
   onGroupGrew(instance: InstanceName, group: string): void
   /** Another node opened this client id with a newer epoch: close the connection of `epoch` or older. */
@@ -408,6 +411,8 @@ export interface NodeLink {
   peers(): string[]
   /** Queues a message for a node; never waits. `groups` as in {@link LinkListener.onMessage}. */
   send(nodeId: string, instance: InstanceName, message: Message, groups: string[]): void
+  /** Queues a run for a node, as one entry; the bytes are copied before the call returns. */
+  sendRun(nodeId: string, instance: InstanceName, run: PublishRun): void
   pokeGroup(nodeId: string, instance: InstanceName, group: string): void
   takeover(nodeId: string, instance: InstanceName, clientId: string, epoch: number): void
   /** Resolves when everything sent so far is in the inboxes; rejects with `MIDGE_STORE_UNAVAILABLE`. */

@@ -170,7 +170,7 @@ function single(scope: Scope, port: number, pid: number): RunningBroker {
 }
 
 async function startAedes(scope: Scope, setting: Setting): Promise<RunningBroker> {
-  const script = fileURLToPath(new URL('stock-aedes.js', import.meta.url))
+  const script = fileURLToPath(new URL('stock-aedes/main.js', import.meta.url))
   const redis = setting.isCluster || setting.isOnRedis ? [String(await scope.redis())] : []
   const startNode = async (): Promise<{ port: number; pid: number }> => {
     const port = await freePort()

@@ -9,8 +9,8 @@ const CONNECTS_AT_ONCE = 50
 const VERIFIED_MESSAGES = 200
 const VERIFY_TIMEOUT_MS = 15_000
 /** A broker that delivers nothing for this long while the bound is reached has dropped what is due. */
-const STALL_MS = 1500
-const DRAIN_QUIET_MS = 700
+const STALL_MS = 3000
+const DRAIN_QUIET_MS = 3000
 const DRAIN_MAX_MS = 15_000
 /** Packet ids of a paced publisher: more than it can have unacknowledged in a run that is worth reading. */
 const PACED_IDS = 16_384

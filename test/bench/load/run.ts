@@ -9,7 +9,7 @@ const JOB_TIMEOUT_MS = 180_000
 /** Runs a job in a process of its own, so that the generator starts from the same state every time. */
 function generate(job: Job): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('generator-process.js', import.meta.url)), { execArgv: [] })
+    const child = fork(fileURLToPath(new URL('generator/main.js', import.meta.url)), { execArgv: [] })
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
       reject(new Error(`the generator did not finish within ${JOB_TIMEOUT_MS} ms`))

@@ -1,7 +1,7 @@
 // Where a byte loop stops to beat `TypedArray.prototype.set`: LOOP_BYTES_MAX of the output buffer.
 import { consume, measure } from './measure.ts'
 
-const SIZES = [16, 32, 64, 80, 96, 128, 192, 256, 512]
+const SIZES = [8, 16, 24, 32, 40, 48, 64, 96, 128, 256]
 const TARGET_BYTES = 65_536
 
 function copyByLoop(source: Uint8Array, start: number, end: number, target: Uint8Array, offset: number): void {
@@ -11,6 +11,14 @@ function copyByLoop(source: Uint8Array, start: number, end: number, target: Uint
 
 function copyBySet(source: Uint8Array, start: number, end: number, target: Uint8Array, offset: number): void {
   target.set(source.subarray(start, end), offset)
+}
+
+/** What `set` costs when the caller already has a view of exactly the bytes. */
+const views = new Map<number, Uint8Array>()
+function copyView(source: Uint8Array, start: number, end: number, target: Uint8Array, offset: number): void {
+  const view = views.get(end - start)
+  if (view !== undefined) target.set(view, offset)
+  else views.set(end - start, source.subarray(start, end))
 }
 
 type Copy = typeof copyByLoop
@@ -34,6 +42,7 @@ export function run(): void {
   for (const size of SIZES) {
     const loop = measure(`copy ${size} B: loop`, count => fill(copyByLoop, source, target, size, count))
     const set = measure(`copy ${size} B: subarray and set`, count => fill(copyBySet, source, target, size, count))
+    measure(`copy ${size} B: set of a view that exists`, count => fill(copyView, source, target, size, count))
     if (loop.nsPerOp < set.nsPerOp) crossing = size
   }
   console.log(`  the loop is faster up to ${crossing} B`)

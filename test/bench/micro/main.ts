@@ -13,7 +13,7 @@ const BENCHES = new Map([
   ['node-frame', nodeFrame],
 ])
 
-const wanted = process.argv.slice(2).filter(word => !word.startsWith('--'))
+const wanted = process.argv.slice(2)
 const unknown = wanted.filter(name => !BENCHES.has(name))
 if (unknown.length > 0) {
   console.error(`unknown: ${unknown.join(', ')}; there are ${[...BENCHES.keys()].join(', ')}`)

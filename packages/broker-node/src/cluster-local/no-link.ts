@@ -1,4 +1,4 @@
-import type { InstanceName, LinkListener, Message, NodeLink } from '@midge/protocol-core'
+import type { InstanceName, LinkListener, Message, NodeLink, PublishRun } from '@midge/protocol-core'
 
 /**
  * The link of a node that runs alone: it has no peers and always its lease.
@@ -16,6 +16,10 @@ export class NoLink implements NodeLink {
   }
 
   send(_nodeId: string, _instance: InstanceName, _message: Message, _groups: string[]): void {
+    // No other node exists.
+  }
+
+  sendRun(_nodeId: string, _instance: InstanceName, _run: PublishRun): void {
     // No other node exists.
   }
 

@@ -1,4 +1,4 @@
-import { BrokerError, FrameWriter, type InstanceName, type Message } from '@midge/protocol-core'
+import { BrokerError, FrameWriter, type InstanceName, type Message, type PublishRun } from '@midge/protocol-core'
 import { FRAMES_IN_FLIGHT_MAX, OUTBOX_BYTES_MAX } from './limits.ts'
 
 /** A frame on its way, with the sequence number that is inside it. */
@@ -92,6 +92,17 @@ export class Outbox {
     this.writer.append(instance, message, groups)
   }
 
+  /** QoS 0 only, so that a refusal is a drop and nothing else. */
+  appendRun(instance: InstanceName, run: PublishRun): void {
+    if (this.queuedBytes + run.end - run.start > OUTBOX_BYTES_MAX) {
+      this.options.onDropped(run.count)
+      return
+    }
+    if (this.writer.appendRun(instance, run)) return
+    this.takeFrame()
+    this.writer.appendRun(instance, run)
+  }
+
   poke(instance: InstanceName, group: string): void {
     if (this.writer.appendPoke(instance, group)) return
     this.takeFrame()
@@ -117,7 +128,7 @@ export class Outbox {
   /** Forgets everything that has not arrived: the receiver is gone. */
   close(): void {
     this.attempt++
-    let lost = this.writer.count
+    let lost = this.writer.messageCount
     for (const frame of this.frames) lost += frame.count
     if (lost > 0) this.options.onDropped(lost)
     this.frames = []
@@ -132,7 +143,7 @@ export class Outbox {
   }
 
   private takeFrame(): void {
-    const count = this.writer.count
+    const count = this.writer.messageCount
     const bytes = this.writer.take()
     this.frames.push({ bytes, sequence: this.writer.lastSequence, count })
     this.queuedBytes += bytes.length

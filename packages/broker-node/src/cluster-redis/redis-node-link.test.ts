@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
-import { FrameWriter } from '@midge/protocol-core'
+import { FrameWriter, PublishRun } from '@midge/protocol-core'
 import { Redis } from 'ioredis'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
 import { startNode, type TestNode, textMessage, until } from './testing/test-node.ts'
@@ -47,6 +47,36 @@ async function connectionsOf(role: string, count: number): Promise<string[]> {
     if (ids.length === count) return ids
   }
 }
+
+/** A run of `count` QoS 0 frames of v3.1.1 with the topic `r/t` and the numbers from `first` on as payloads. */
+function runOf(first: number, count: number): PublishRun {
+  const topicBytes = Buffer.from('r/t')
+  const frames: Buffer[] = []
+  for (let i = first; i < first + count; i++) {
+    const payload = Buffer.from(String(i))
+    frames.push(Buffer.from([0x30, 2 + topicBytes.length + payload.length, 0, topicBytes.length]), topicBytes, payload)
+  }
+  const bytes = Buffer.concat(frames)
+  const fields = { topicName: 'r/t', topicBytes, publisherId: 'p', isV5: false, start: 0, end: bytes.length, count }
+  return new PublishRun({ ...fields, bytes })
+}
+
+test('runs and single messages arrive in the order in which they were sent', async () => {
+  const [a, b] = await joinBoth()
+  const expected: string[] = []
+  for (let i = 0; i < 300; i++) {
+    a.cluster.link.sendRun('b', 'default', runOf(expected.length, 1 + (i % 200)))
+    for (let n = 0; n <= i % 200; n++) expected.push(String(expected.length))
+    a.cluster.link.send('b', 'default', textMessage('r/t', String(expected.length)), [])
+    expected.push(String(expected.length))
+  }
+  await a.cluster.link.flushed()
+  await until('all messages', () => b.received.length >= expected.length)
+  assert.deepEqual(
+    b.received.map(message => message.payload),
+    expected,
+  )
+})
 
 test('messages arrive once and in order, many to a frame', async () => {
   const [a, b] = await joinBoth()

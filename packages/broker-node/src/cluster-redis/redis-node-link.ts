@@ -1,4 +1,11 @@
-import { FrameReader, type InstanceName, type LinkListener, type Message, type NodeLink } from '@midge/protocol-core'
+import {
+  FrameReader,
+  type InstanceName,
+  type LinkListener,
+  type Message,
+  type NodeLink,
+  type PublishRun,
+} from '@midge/protocol-core'
 import type { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
 import type { RedisGate } from './connection.ts'
@@ -105,6 +112,12 @@ export class RedisNodeLink implements NodeLink {
     if (!outbox.isDirty) this.markDirty(outbox)
   }
 
+  sendRun(nodeId: string, instance: InstanceName, run: PublishRun): void {
+    const outbox = this.outboxes.get(nodeId) ?? this.openOutbox(nodeId)
+    outbox.appendRun(instance, run)
+    if (!outbox.isDirty) this.markDirty(outbox)
+  }
+
   pokeGroup(nodeId: string, instance: InstanceName, group: string): void {
     const outbox = this.outboxes.get(nodeId) ?? this.openOutbox(nodeId)
     outbox.poke(instance, group)
@@ -197,6 +210,7 @@ export class RedisNodeLink implements NodeLink {
     if (listener === undefined) return
     while (reader.next()) {
       if (reader.message !== undefined) listener.onMessage(reader.instance, reader.message, reader.groups)
+      else if (reader.run !== undefined) listener.onRun(reader.instance, reader.run)
       else listener.onGroupGrew(reader.instance, reader.group)
     }
   }

@@ -7,6 +7,7 @@ import {
   type Message,
   type NodeLink,
   type ProtocolError,
+  type PublishRun,
   ReasonCode,
   RouteInterest,
   type Store,
@@ -186,6 +187,11 @@ export class BrokerCore {
     this.link.send(nodeId, instance, message, groups)
   }
 
+  sendRunToNode(nodeId: string, instance: string, run: PublishRun): void {
+    this.counters.linkMessagesSent += run.count
+    this.link.sendRun(nodeId, instance, run)
+  }
+
   pokeSweeper(): void {
     this.sweeper.poke()
   }
@@ -353,6 +359,7 @@ export class BrokerCore {
   private linkListener(): LinkListener {
     return {
       onMessage: (instance, message, groups) => this.publisher.onRemote(instance, message, groups),
+      onRun: (instance, run) => this.publisher.onRemoteRun(instance, run),
       onGroupGrew: (instance, group) => this.groups.onGrew(instance, group),
       onTakeover: (instance, clientId, epoch) => {
         const session = this.sessionOf(instance, clientId)

@@ -1,6 +1,7 @@
 import {
   EMPTY_BYTES,
   type Message,
+  type PublishRun,
   publishSize,
   type Qos,
   remainingExpirySeconds,
@@ -117,4 +118,24 @@ function deliverTo(
   }
   if (qos === 0) connection.sendPublish(message, 0, retain, false, 0, subscriptionIds)
   else session.sendOrWait(message, qos, retain, subscriptionIds)
+}
+
+/** Delivers neighbouring QoS 0 messages: as one slice to every subscriber that takes the frames as they are. */
+export function deliverRun(run: PublishRun, match: Match): void {
+  const { live } = match
+  let messages: Message[] | undefined
+  for (let i = 0; i < live.length; i++) {
+    const target = live[i] as LiveTarget
+    const { session } = target
+    const options = session.clientId === run.publisherId ? target.forOwn : target
+    if (options === undefined) continue
+    const { connection } = session
+    const isSameForm = (connection.version === 5) === run.isV5
+    if (options.subscriptionIds === undefined && connection.takesPlainFrames && isSameForm) {
+      connection.appendRun(run.bytes, run.start, run.end, run.count)
+    } else {
+      messages ??= run.messages()
+      for (const message of messages) connection.sendPublish(message, 0, false, false, 0, options.subscriptionIds)
+    }
+  }
 }

@@ -353,9 +353,14 @@ function resume(connection: Connection, session: Session, opened: OpenedSession)
   connection.inbound.allowAliases(connection.version === 5 ? broker.limits.topicAliasMax : 0)
   for (const packetId of opened.inboundPacketIds) session.inboundIds.add(packetId)
   const router = broker.routerOf(info.instance)
+  const known = router.storedSubscriptions(connection.clientId)
   for (const subscription of opened.subscriptions) {
     session.subscriptions.set(subscription.topicFilter, subscription)
     router.addLive(session, subscription)
+    // A node may have died between the session's record and the directory: the record is the truth.
+    if (known?.has(subscription.topicFilter) !== true) {
+      broker.directory.addStored(info.instance, connection.clientId, subscription)
+    }
     broker.updateRoute(info.instance, subscription.topicFilter)
   }
   broker.counters.subscriptionsCurrent += opened.subscriptions.length

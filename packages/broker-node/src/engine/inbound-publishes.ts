@@ -7,16 +7,16 @@ import {
   Message,
   PacketType,
   ProtocolError,
+  PublishRun,
   PublishView,
   type Qos,
   ReasonCode,
+  RUN_FIRST_BYTE,
 } from '@midge/protocol-core'
 import { DropReason } from '../counters.ts'
 import type { Connection } from './connection.ts'
 import type { Match } from './router.ts'
 
-/** First byte of a QoS 0 PUBLISH without RETAIN: the only frames that form runs. */
-const PLAIN_QOS0 = 0x30
 /** Topics a connection remembers with their permission; a power of two. */
 const TOPIC_SLOTS = 256
 const TOPIC_BYTES_LOOP_MAX = 256
@@ -127,7 +127,17 @@ export class InboundPublishes {
       broker.counters.drop(DropReason.publishDenied, count)
       return
     }
-    broker.publisher.publishRun(connection, entry, this.matchOf(entry), chunk, this.runStart, this.runEnd, count)
+    const run = new PublishRun({
+      topicName: entry.name,
+      topicBytes: entry.bytes,
+      publisherId: connection.clientId,
+      isV5: connection.version === 5,
+      bytes: chunk,
+      start: this.runStart,
+      end: this.runEnd,
+      count,
+    })
+    broker.publisher.publishRun(connection.info.instance, run, this.matchOf(entry))
   }
 
   /** One exchange of QoS 1 or 2 has ended. */
@@ -137,7 +147,7 @@ export class InboundPublishes {
 
   /** A QoS 0 frame without RETAIN and properties, of the given topic; the frame is then known to be well formed. */
   private isPlain(chunk: Uint8Array, start: number, bodyStart: number, bodyEnd: number, topic: Uint8Array): boolean {
-    if (chunk[start] !== PLAIN_QOS0) return false
+    if (chunk[start] !== RUN_FIRST_BYTE) return false
     const topicStart = bodyStart + 2
     const topicEnd = topicStart + topic.length
     if (topicEnd > bodyEnd) return false

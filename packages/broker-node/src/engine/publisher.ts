@@ -3,6 +3,7 @@ import {
   type CommitResult,
   type Message,
   PacketType,
+  type PublishRun,
   type Qos,
   ReasonCode,
   RouteInterest,
@@ -11,10 +12,8 @@ import {
 import { DropReason } from '../counters.ts'
 import type { BrokerCore } from './broker-core.ts'
 import type { Connection } from './connection.ts'
-import { deliverFrames } from './deliver.ts'
-import type { TopicEntry } from './inbound-publishes.ts'
-import type { LiveTarget, Match } from './router.ts'
-import { messagesOfRun } from './run.ts'
+import { deliverFrames, deliverRun } from './deliver.ts'
+import type { Match } from './router.ts'
 
 /** Publishes waiting for the store beyond which their connections are read no further. */
 const PENDING_ITEMS_MAX = 20_000
@@ -28,6 +27,9 @@ interface Pending {
   packetId: number
   settle: ((stored: boolean) => void) | undefined
 }
+
+/** Shorter runs travel between nodes as single messages: those repeat neither topic nor header. */
+const RUN_MESSAGES_MIN = 4
 
 const NO_GROUPS: string[] = []
 
@@ -49,39 +51,22 @@ export class Publisher {
     this.broker = broker
   }
 
-  /** Neighbouring plain QoS 0 frames of one topic, as they came in. */
-  publishRun(
-    from: Connection,
-    entry: TopicEntry,
-    match: Match,
-    chunk: Uint8Array,
-    start: number,
-    end: number,
-    count: number,
-  ): void {
+  /** A run of a client of this node. */
+  publishRun(instance: string, run: PublishRun, match: Match): void {
     const { broker } = this
+    const { sendsToAll } = broker
     if (match.isEmpty) {
-      broker.counters.messagesUnmatched += count
-      if (!broker.sendsToAll) return
+      broker.counters.messagesUnmatched += run.count
+      if (!sendsToAll) return
     }
-    const isV5 = from.version === 5
-    let messages: Message[] | undefined
-    const { live } = match
-    for (let i = 0; i < live.length; i++) {
-      const target = live[i] as LiveTarget
-      const to = target.session.connection
-      const options = to === from ? target.forOwn : target
-      if (options === undefined) continue
-      if (options.subscriptionIds === undefined && to.takesPlainFrames && (to.version === 5) === isV5) {
-        to.appendRun(chunk, start, end, count)
-      } else {
-        messages ??= messagesOfRun(from, entry, chunk, start, end)
-        for (const message of messages) to.sendPublish(message, 0, false, false, 0, options.subscriptionIds)
-      }
-    }
-    if (match.nodes.length > 0 || match.groups.length > 0 || broker.sendsToAll) {
-      messages ??= messagesOfRun(from, entry, chunk, start, end)
-      for (const message of messages) this.sendElsewhere(from.info.instance, message, match, true)
+    deliverRun(run, match)
+    if (match.groups.length > 0 || run.count < RUN_MESSAGES_MIN) {
+      if (match.groups.length === 0 && match.nodes.length === 0 && !sendsToAll) return
+      for (const message of run.messages()) this.sendElsewhere(instance, message, match, true)
+    } else if (sendsToAll) {
+      for (const nodeId of broker.link.peers()) broker.sendRunToNode(nodeId, instance, run)
+    } else {
+      for (const route of match.nodes) broker.sendRunToNode(route.nodeId, instance, run)
     }
   }
 
@@ -145,6 +130,15 @@ export class Publisher {
       const member = router.group(name)?.localMembersInTurn()[0]
       if (member !== undefined) this.sendToMember(name, member.connection, message)
     }
+  }
+
+  /** A run from another node. */
+  onRemoteRun(instance: string, run: PublishRun): void {
+    const { broker } = this
+    broker.counters.linkMessagesReceived += run.count
+    const match = broker.routerOf(instance).match(run.topicName)
+    if (broker.hooks.allowRuns) deliverRun(run, match)
+    else for (const message of run.messages()) deliverFrames(broker, message, match, message.publisherId)
   }
 
   /** True while a QoS 2 message of this connection with this id is on its way into the store. */

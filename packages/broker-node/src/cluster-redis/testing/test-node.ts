@@ -113,6 +113,11 @@ function startLink(node: TestNode): Promise<void> {
       if (node.onMessage !== undefined) node.onMessage(message)
       else received.push({ instance, topicName: message.topicName, payload: decoder.decode(message.payload), groups })
     },
+    onRun: (instance, run) => {
+      for (const { topicName, payload } of run.messages()) {
+        received.push({ instance, topicName, payload: decoder.decode(payload), groups: [] })
+      }
+    },
     onGroupGrew: (instance, group) => events.push(`grew ${instance} ${group}`),
     onTakeover: (instance, clientId, epoch) => events.push(`takeover ${instance} ${clientId} ${epoch}`),
     onNodesChanged: ids => events.push(`nodes ${ids.join()}`),

@@ -1,4 +1,4 @@
-// Stock Aedes as its documentation starts it, in a process of its own: `stock-aedes.js <port> [redis port]`.
+// Stock Aedes as its documentation starts it, in a process of its own: `main.js <port> [redis port]`.
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { Aedes, type AedesOptions } from 'aedes'

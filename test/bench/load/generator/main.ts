@@ -1,6 +1,6 @@
 // Entry of the generator's process: one job in, one reply out.
-import { runJob } from './generator.ts'
-import type { Job, Reply } from './job.ts'
+import { runJob } from '../generator.ts'
+import type { Job, Reply } from '../job.ts'
 
 function reply(message: Reply): void {
   process.send?.(message, () => process.exit(0))

@@ -1,0 +1,227 @@
+import { createServer, type Server } from 'node:net'
+import { Duplex } from 'node:stream'
+import type { Store, Subscription } from '@midge/protocol-core'
+import { LocalDirectory } from '../../cluster-local/local-directory.ts'
+import { NoLink } from '../../cluster-local/no-link.ts'
+import { Counters } from '../../counters.ts'
+import type { ConnectionInfo, Logger } from '../../ports.ts'
+import { openLocalStore } from '../../store-local/index.ts'
+import { MidgeBroker, type MidgeBrokerOptions } from '../broker.ts'
+import type { EngineLimits } from '../limits.ts'
+import { RawClient } from './raw-client.ts'
+
+export const TEST_LIMITS: EngineLimits = {
+  maxPacketBytes: 1024 * 1024,
+  receiveMax: 100,
+  inflightInboundMax: 1000,
+  onlineQueueMessages: 1000,
+  onlineQueueBytes: 8 * 1024 * 1024,
+  sessionExpirySecondsMax: 604_800,
+  keepAliveSecondsMax: 0,
+  topicLevelsMax: 32,
+  topicAliasMax: 16,
+  connectTimeoutMs: 10_000,
+  outputBufferBytesMax: 16 * 1024 * 1024,
+  drainTimeoutMs: 60_000,
+  subscriptionsPerSessionMax: 10_000,
+  connectionsMax: 10_000,
+}
+
+export const TEST_INFO: ConnectionInfo = {
+  connectionId: 'test',
+  transport: 'tcp',
+  instance: 'default',
+  remoteAddress: '127.0.0.1',
+  remotePort: 1,
+  localPort: 1883,
+  certCommonName: undefined,
+}
+
+/** One line that the broker logged. */
+export interface LogLine {
+  level: string
+  event: string
+  fields: Record<string, unknown>
+}
+
+export class MemoryLogger implements Logger {
+  readonly lines: LogLine[] = []
+  trace(): void {}
+  debug(): void {}
+  info(fields: object): void {
+    this.add('info', fields)
+  }
+  warn(fields: object): void {
+    this.add('warn', fields)
+  }
+  error(fields: object): void {
+    this.add('error', fields)
+  }
+  isLevelEnabled(): boolean {
+    return true
+  }
+  child(): Logger {
+    return this
+  }
+  private add(level: string, fields: object): void {
+    const known = { ...fields } as Record<string, unknown>
+    this.lines.push({ level, event: String(known['event']), fields: known })
+  }
+}
+
+/** Two ends of one stream in memory; what one writes the other reads, a tick later. */
+export function streamPair(): [Duplex, Duplex] {
+  const a: PairEnd = new PairEnd()
+  const b: PairEnd = new PairEnd()
+  a.other = b
+  b.other = a
+  return [a, b]
+}
+
+class PairEnd extends Duplex {
+  other: PairEnd | undefined
+  private callback: (() => void) | undefined
+
+  override _read(): void {
+    const { callback } = this
+    this.callback = undefined
+    callback?.()
+  }
+
+  override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
+    const { other } = this
+    if (other === undefined || other.destroyed) {
+      callback()
+      return
+    }
+    other.callback = callback
+    other.push(Buffer.from(chunk))
+  }
+
+  override _final(callback: () => void): void {
+    this.other?.push(null)
+    callback()
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    const { other } = this
+    this.other = undefined
+    if (other !== undefined && !other.destroyed) setImmediate(() => other.destroy())
+    callback(error)
+  }
+}
+
+export interface TestBroker {
+  broker: MidgeBroker
+  store: Store
+  counters: Counters
+  logger: MemoryLogger
+  port: number
+  dial(version?: 3 | 4 | 5): Promise<RawClient>
+  stop(): Promise<void>
+}
+
+export interface TestBrokerOptions extends Omit<Partial<MidgeBrokerOptions>, 'limits'> {
+  limits?: Partial<EngineLimits>
+  /** Puts something between the engine and the memory store. */
+  wrapStore?: (store: Store) => Store
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+/** A broker on the memory store behind a real socket. */
+export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
+  const { limits, wrapStore, ...rest } = options
+  const allLimits = { ...TEST_LIMITS, ...limits }
+  const memory = await openLocalStore({
+    dataDir: '',
+    durability: 'memory',
+    limits: {
+      offlineMessagesMax: 1000,
+      offlineBytesMax: 8 * 1024 * 1024,
+      onlineMessagesMax: allLimits.onlineQueueMessages,
+      onlineBytesMax: allLimits.onlineQueueBytes,
+    },
+  })
+  const store = wrapStore === undefined ? memory : wrapStore(memory)
+  const directory = new LocalDirectory({ listSubscriptions: () => store.listSubscriptions() })
+  const counters = new Counters()
+  const logger = new MemoryLogger()
+  const link = new NoLink()
+  const broker = new MidgeBroker({ nodeId: 'n1', limits: allLimits, counters, logger, store, directory, link, ...rest })
+  await broker.start()
+  const server = createServer(socket => broker.handle(socket))
+  const port = await listen(server)
+  const clients: RawClient[] = []
+  return {
+    broker,
+    store,
+    counters,
+    logger,
+    port,
+    async dial(version: 3 | 4 | 5 = 5): Promise<RawClient> {
+      const client = await RawClient.dial(port, version)
+      clients.push(client)
+      return client
+    },
+    async stop(): Promise<void> {
+      for (const client of clients) client.stream.destroy()
+      await broker.core.stop()
+      await new Promise(resolve => server.close(resolve))
+      await new Promise<void>(resolve => broker.close(() => resolve()))
+      await memory.stop()
+    },
+  }
+}
+
+/** A promise with its settlers, to hold a call of the store or a hook open. */
+export class Gate<T = void> {
+  readonly passed: Promise<T>
+  open: (value: T) => void = () => undefined
+  fail: (error: Error) => void = () => undefined
+
+  constructor() {
+    this.passed = new Promise<T>((resolve, reject) => {
+      this.open = resolve
+      this.fail = reject
+    })
+  }
+}
+
+/** A store that forwards to another one, with some methods replaced. */
+export function overriding(store: Store, replaced: Partial<Store>): Store {
+  return new Proxy(store, {
+    get(target, name) {
+      const own = replaced[name as keyof Store]
+      if (own !== undefined) return own
+      const value = target[name as keyof Store]
+      return typeof value === 'function' ? (value as (...args: never[]) => unknown).bind(target) : value
+    },
+  })
+}
+
+/** Waits until a condition holds, for what announces itself by no event. */
+export async function poll(condition: () => boolean, what: string): Promise<void> {
+  const deadline = Date.now() + 5000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`not within 5 s: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+}
+
+export function subscription(topicFilter: string, options: Partial<Subscription> = {}): Subscription {
+  return {
+    topicFilter,
+    qos: 0,
+    noLocal: false,
+    retainAsPublished: false,
+    retainHandling: 0,
+    subscriptionId: 0,
+    ...options,
+  }
+}
