@@ -66,6 +66,7 @@ function listGroups() {
     { name: 'arch', files: own('arch'), concurrency: 2 },
     { name: 'conformance', files: own('conformance'), concurrency: 2 },
     { name: 'e2e', files: own('e2e'), concurrency: 1 },
+    { name: 'bench', files: own('bench'), concurrency: 1 },
   ]
 }
 

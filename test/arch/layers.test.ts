@@ -53,7 +53,8 @@ const TESTS: readonly Layer[] = [
   { at: 'packages/protocol-core/src', own: [''], packages: ['node:', 'fast-check'] },
   {
     at: 'packages',
-    own: ['testing', 'listeners', 'config', 'lifecycle'],
+    // The engine is tested on the adapters that live in memory.
+    own: ['testing', 'listeners', 'config', 'lifecycle', 'store-local', 'cluster-local'],
     packages: ['node:', 'fast-check', `${CORE}/testing`],
   },
   // Their own tiny codec: our encoder must not judge our decoder.

@@ -262,7 +262,7 @@ conform(['v5 MQTT-4.4.0-2 MQTT-4.3.3-9'], 'a PUBREC with an error code ends a de
   const p = await first.expect(Type.PUBLISH)
   first.send(mqtt.ack(Type.PUBREC, p.packetId, 0x97))
   await first.expectSilence()
-  first.drop()
+  await first.disconnect()
   const second = await s.connect({ ...durable, clientId })
   await expectNoMessage(second, publisher)
 })

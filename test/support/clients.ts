@@ -9,6 +9,9 @@ import { PASSWORD, USER } from './midge-node.ts'
 import { type ProcessEnd, TestProcess } from './test-process.ts'
 import { until, within } from './until.ts'
 
+/** MQTT.js does not heed the Receive Maximum of the broker, which is 100. */
+const PUBLISH_WINDOW = 50
+
 /** One message as a client received it. */
 export interface Received {
   readonly topic: string
@@ -62,6 +65,13 @@ export class TestClient {
   /** Resolves when the broker has acknowledged as the QoS asks. */
   async publish(topicName: string, payload: string | Buffer, qos: 0 | 1 | 2 = 0, retain = false): Promise<void> {
     await within(`the acknowledgement of ${topicName}`, this.client.publishAsync(topicName, payload, { qos, retain }))
+  }
+
+  /** Publishes these texts to one topic in order, at most `PUBLISH_WINDOW` of them unacknowledged at a time. */
+  async publishAll(topicName: string, texts: readonly string[], qos: 0 | 1 | 2): Promise<void> {
+    for (let at = 0; at < texts.length; at += PUBLISH_WINDOW) {
+      await Promise.all(texts.slice(at, at + PUBLISH_WINDOW).map(text => this.publish(topicName, text, qos)))
+    }
   }
 
   /** Waits until at least `count` messages are here; gives all of them. */

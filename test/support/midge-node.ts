@@ -167,6 +167,15 @@ export class MidgeNode {
     return this.current.stdout + this.current.stderr
   }
 
+  /** Log lines of level `error`, of every life. */
+  errors(): string {
+    const lines = [...this.earlier, this.current].flatMap(life => life.stdout.split('\n'))
+    return lines
+      .filter(line => line.includes('"level":"error"'))
+      .map(line => `${line}\n`)
+      .join('')
+  }
+
   /** End of the log of every life, for an error text. */
   tail(): string {
     return [...this.earlier, this.current].map(life => life.tail(2500)).join('\n')
@@ -186,5 +195,9 @@ export function watchNodes(nodes: () => readonly (MidgeNode | undefined)[]): voi
     if ((context as { passed?: boolean }).passed !== false) return
     for (const node of nodes()) if (node !== undefined) process.stderr.write(`${node.tail()}\n`)
   })
-  after(killLeftovers)
+  after(async () => {
+    // A hook that failed is no test, so what went wrong in one would not be seen otherwise.
+    for (const node of nodes()) if (node !== undefined) process.stderr.write(node.errors())
+    await killLeftovers()
+  })
 }

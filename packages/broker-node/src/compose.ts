@@ -22,7 +22,7 @@ import type { ListenerKind, ListenerOptions, RunningListener } from './listeners
 import { sampleEventLoopLag } from './observe/event-loop-lag.ts'
 import type { Logger } from './ports.ts'
 import { openLocalStore } from './store-local/index.ts'
-import { openRedisStore } from './store-redis/index.ts'
+import { openRedisStore, type RedisStore } from './store-redis/index.ts'
 
 /** Room for the frame headers of a WebSocket message that carries one MQTT packet. */
 const WEB_SOCKET_SLACK_BYTES = 64 * 1024
@@ -158,13 +158,18 @@ async function openRedis(
     store,
     directory: cluster.directory,
     link: cluster.link,
-    ready: store.ready,
+    ready: store.ready.then(() => warnOfSettings(store, logger)),
     recover: () => reapOwn(store, nodeId),
     stop: async () => {
       await cluster.stop()
       await store.stop()
     },
   }
+}
+
+/** Says once which settings of Redis promise less than the durability that is configured; too old a Redis rejects. */
+async function warnOfSettings(store: RedisStore, logger: Logger): Promise<void> {
+  for (const { code, text } of await store.check()) logger.warn({ event: 'store.setting', setting: code }, text)
 }
 
 /** By now the node id is ours alone, so whatever it has open in the store is of a process that is gone. */

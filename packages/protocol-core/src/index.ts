@@ -57,6 +57,7 @@ export {
   BINARY_BYTES_MAX,
   FIXED_HEADER_BYTES_MAX,
   PACKET_BYTES_MAX,
+  PACKET_ID_MAX,
   RECEIVE_MAXIMUM_DEFAULT,
   REMAINING_LENGTH_MAX,
   STRING_BYTES_MAX,
@@ -84,7 +85,7 @@ export type {
   Will,
 } from './packet.ts'
 export { PacketType } from './packet.ts'
-export { PACKET_ID_MAX, PacketIdPool } from './packet-id.ts'
+export { PacketIdPool } from './packet-id.ts'
 export type {
   CloseRequest,
   CommitItem,

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { PACKET_ID_MAX, PacketIdPool } from './packet-id.ts'
+import { PACKET_ID_MAX } from './limits.ts'
+import { PacketIdPool } from './packet-id.ts'
 
 describe('PacketIdPool', () => {
   it('gives 1, 2, 3 and does not reuse a freed identifier before it has gone round', () => {

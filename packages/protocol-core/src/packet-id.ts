@@ -1,5 +1,4 @@
-/** Highest Packet Identifier; 0 is not one. v5 [MQTT-2.2.1-4], v3.1.1 [MQTT-2.3.1-1]. */
-export const PACKET_ID_MAX = 65_535
+import { PACKET_ID_MAX } from './limits.ts'
 
 const PAGE_IDS_LOG2 = 10
 const PAGE_IDS = 1 << PAGE_IDS_LOG2

@@ -5,9 +5,12 @@ import type { AedesHookSet, MidgeBroker } from './broker.ts'
 import { ClientView } from './client-view.ts'
 import type { Connection } from './connection.ts'
 import type { Hooks, Verdict } from './hooks.ts'
+import { describe } from './describe.ts'
 import { toAedesPublish, toReasonCode } from './translate.ts'
 
 const SYS_PREFIX = '$SYS/'
+/** A hook that has not answered by then counts as a refusal: its client would wait for ever. */
+const ANSWER_MAX_MS = 30_000
 
 /**
  * Aedes' hooks and events behind the engine's `Hooks` port: callbacks become verdicts, its words the standard's.
@@ -19,9 +22,18 @@ export class AedesHooks implements Hooks {
   private readonly broker: MidgeBroker
   private readonly defaults: AedesHookSet
 
+  /** Asked for every message, so it is kept instead of counted. */
+  private hasPublishListener = false
+
   constructor(broker: MidgeBroker, defaults: AedesHookSet) {
     this.broker = broker
     this.defaults = defaults
+    broker.on('newListener', (event: string) => {
+      if (event === 'publish') this.hasPublishListener = true
+    })
+    broker.on('removeListener', (event: string) => {
+      if (event === 'publish') this.hasPublishListener = broker.listenerCount('publish') > 0
+    })
   }
 
   get allowRuns(): boolean {
@@ -29,7 +41,7 @@ export class AedesHooks implements Hooks {
   }
 
   get observesPublish(): boolean {
-    return this.broker.published !== this.defaults.published || this.broker.listenerCount('publish') > 0
+    return this.hasPublishListener || this.broker.published !== this.defaults.published
   }
 
   get filtersForward(): boolean {
@@ -47,7 +59,7 @@ export class AedesHooks implements Hooks {
         clean: packet.cleanStart,
       }
       this.broker.preConnect(viewOf(connection), connect, (error, success) =>
-        resolve(error === null && success === true),
+        resolve(isAbsent(error) && success === true),
       )
     })
   }
@@ -68,7 +80,7 @@ export class AedesHooks implements Hooks {
     return new Promise(resolve => {
       const password = packet.password === undefined ? undefined : Buffer.from(packet.password)
       this.broker.authenticate(viewOf(connection), packet.username, password, (error, success) => {
-        if (error === null && success === true) resolve({ ok: true, username: packet.username })
+        if (isAbsent(error) && success === true) resolve({ ok: true, username: packet.username })
         else resolve({ ok: false, reasonCode: toReasonCode(error?.returnCode) })
       })
     })
@@ -92,40 +104,50 @@ export class AedesHooks implements Hooks {
     const subscription = { topic: request.topicFilter, qos: request.qos }
     return verdictOf(answer =>
       authorizeSubscribe.call(this.broker, viewOf(connection), subscription, (error, granted) => {
-        answer(granted === null || granted === undefined ? ReasonCode.notAuthorized : toVerdict(error))
+        if (isAbsent(granted)) {
+          answer(ReasonCode.notAuthorized)
+          return
+        }
+        // A hook may grant less than was asked for, not more.
+        if (granted?.qos === 0 || (granted?.qos === 1 && request.qos === 2)) request.qos = granted.qos
+        answer(toVerdict(error))
       }),
     )
   }
 
   mayForward(connection: Connection, message: Message): boolean {
-    const forwarded = this.broker.authorizeForward(viewOf(connection), toAedesPublish(message))
-    return forwarded !== null && forwarded !== undefined
+    let isAllowed = false
+    this.guarded(connection, () => {
+      isAllowed = !isAbsent(this.broker.authorizeForward(viewOf(connection), toAedesPublish(message)))
+    })
+    return isAllowed
   }
 
   published(connection: Connection | undefined, message: Message): void {
     if (!this.observesPublish) return
     const packet = toAedesPublish(message)
     const view = connection === undefined ? null : viewOf(connection)
-    this.broker.published(packet, view, () => undefined)
-    this.broker.emit('publish', packet, view)
+    this.guarded(connection, () => this.broker.published(packet, view, () => undefined))
+    this.guarded(connection, () => this.broker.emit('publish', packet, view))
   }
 
   connected(connection: Connection): void {
-    this.broker.onConnected(viewOf(connection))
+    this.guarded(connection, () => this.broker.onConnected(viewOf(connection)))
   }
 
   ready(connection: Connection): void {
-    this.broker.emit('connackSent', { cmd: 'connack', returnCode: 0 }, viewOf(connection))
-    this.broker.emit('clientReady', viewOf(connection))
+    this.emit(connection, 'connackSent', { cmd: 'connack', returnCode: 0 }, viewOf(connection))
+    this.emit(connection, 'clientReady', viewOf(connection))
   }
 
   disconnected(connection: Connection): void {
-    this.broker.onDisconnected(viewOf(connection))
+    this.guarded(connection, () => this.broker.onDisconnected(viewOf(connection)))
   }
 
   subscribed(connection: Connection, requests: SubscribeRequest[]): void {
     if (this.broker.listenerCount('subscribe') === 0) return
-    this.broker.emit(
+    this.emit(
+      connection,
       'subscribe',
       requests.map(request => ({ topic: request.topicFilter, qos: request.qos })),
       viewOf(connection),
@@ -133,20 +155,36 @@ export class AedesHooks implements Hooks {
   }
 
   unsubscribed(connection: Connection, topicFilters: string[]): void {
-    if (this.broker.listenerCount('unsubscribe') > 0) this.broker.emit('unsubscribe', topicFilters, viewOf(connection))
+    if (this.broker.listenerCount('unsubscribe') === 0) return
+    this.emit(connection, 'unsubscribe', topicFilters, viewOf(connection))
   }
 
   pinged(connection: Connection): void {
-    if (this.broker.listenerCount('ping') > 0) this.broker.emit('ping', { cmd: 'pingreq' }, viewOf(connection))
+    if (this.broker.listenerCount('ping') === 0) return
+    this.emit(connection, 'ping', { cmd: 'pingreq' }, viewOf(connection))
   }
 
   silent(connection: Connection): void {
-    this.broker.emit('keepaliveTimeout', viewOf(connection))
+    this.emit(connection, 'keepaliveTimeout', viewOf(connection))
   }
 
   failed(connection: Connection, error: Error): void {
     const event = connection.session === undefined ? 'connectionError' : 'clientError'
-    this.broker.emit(event, viewOf(connection), error)
+    this.emit(connection, event, viewOf(connection), error)
+  }
+
+  private emit(connection: Connection, event: string, ...args: unknown[]): void {
+    this.guarded(connection, () => this.broker.emit(event, ...args))
+  }
+
+  /** What throws in here is a bug of the application, and no client or other listener has to pay for it. */
+  private guarded(connection: Connection | undefined, call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      const who = connection === undefined ? {} : describe(connection)
+      this.broker.core.logger.error({ event: 'connection.bug', ...who, err: error }, 'a hook or listener has thrown')
+    }
   }
 }
 
@@ -157,8 +195,12 @@ function viewOf(connection: Connection): ClientView {
   return connection.view
 }
 
+function isAbsent(value: unknown): boolean {
+  return value === null || value === undefined
+}
+
 function toVerdict(error: Error | null | undefined): number {
-  return error === null || error === undefined ? 0 : ReasonCode.notAuthorized
+  return isAbsent(error) ? 0 : ReasonCode.notAuthorized
 }
 
 /** A hook that answers at once costs no promise. */
@@ -171,6 +213,11 @@ function verdictOf(ask: (answer: (verdict: number) => void) => void): Verdict {
   })
   if (known !== undefined) return known
   return new Promise(resolve => {
-    later = resolve
+    const timer = setTimeout(resolve, ANSWER_MAX_MS, ReasonCode.notAuthorized)
+    timer.unref()
+    later = verdict => {
+      clearTimeout(timer)
+      resolve(verdict)
+    }
   })
 }

@@ -20,6 +20,7 @@ import { describe } from './describe.ts'
 import { Groups } from './groups.ts'
 import type { Hooks } from './hooks.ts'
 import type { EngineLimits } from './limits.ts'
+import { type Hints, Openings } from './openings.ts'
 import { Publisher } from './publisher.ts'
 import type { QueueReader } from './queue-reader.ts'
 import { Router } from './router.ts'
@@ -67,20 +68,22 @@ export class BrokerCore {
   readonly publisher: Publisher
   readonly groups: Groups
   readonly connections: Set<Connection> = new Set()
+  readonly openings: Openings = new Openings()
   /** Grows when permissions may have changed: every cached permission is asked for again. */
   permissionVersion = 0
   isDraining = false
   private readonly sweeper: Sweeper
   private readonly routers = new Map<string, Router>()
   private readonly sessions = new Map<string, Session>()
-  /** Client ids whose session is being opened here, and the newest of their epochs that another node has overtaken. */
-  private readonly openings = new Map<string, { count: number; overtakenEpoch: number }>()
   private readonly interests = new Map<string, RouteInterest>()
   private readonly ackFlushes: QueueReader[] = []
   private dirty: Connection[] = []
   private isTickQueued = false
+  private isSyncKnown = false
+  private isOutOfSync = false
   private hasGroupAcks = false
-  private endings = new Set<Promise<void>>()
+  /** Ends of sessions that the store does not know of yet, by client. */
+  private readonly endings = new Map<string, Promise<void>>()
 
   constructor(options: BrokerCoreOptions) {
     this.nodeId = options.nodeId
@@ -100,12 +103,21 @@ export class BrokerCore {
 
   /** True while the route table may be incomplete: then every node gets every message. */
   get sendsToAll(): boolean {
-    return !this.directory.inSync()
+    // Asked for every message; the answer holds for the tick.
+    if (!this.isSyncKnown) {
+      this.isSyncKnown = true
+      this.isOutOfSync = !this.directory.inSync()
+      if (!this.isTickQueued) this.queueTick()
+    }
+    return this.isOutOfSync
   }
 
   async start(): Promise<void> {
     this.store.setListener({
-      onQueueGrew: (instance, clientId, tailSeq) => this.sessionOf(instance, clientId)?.queue?.onGrew(tailSeq),
+      onQueueGrew: (instance, clientId, tailSeq) => {
+        this.openings.onGrew(instance, clientId, tailSeq)
+        this.sessionOf(instance, clientId)?.queue?.onGrew(tailSeq)
+      },
       onReconnected: () => this.refreshQueues(),
     })
     await this.link.start(this.linkListener())
@@ -131,6 +143,16 @@ export class BrokerCore {
     return router
   }
 
+  /** Names of the instances that have been used on this node. */
+  instances(): IterableIterator<string> {
+    return this.routers.keys()
+  }
+
+  /** Routers with the names of their instances. */
+  allRouters(): IterableIterator<[string, Router]> {
+    return this.routers.entries()
+  }
+
   sessionOf(instance: string, clientId: string): Session | undefined {
     return this.sessions.get(sessionKey(instance, clientId))
   }
@@ -139,16 +161,8 @@ export class BrokerCore {
    * Runs the opening of a session up to its `register`. Another node may open the same session meanwhile and its
    * takeover may arrive before there is a session here to close: `register` then refuses.
    */
-  async whileOpening<T>(instance: string, clientId: string, open: () => Promise<T>): Promise<T> {
-    const key = sessionKey(instance, clientId)
-    const opening = this.openings.get(key) ?? { count: 0, overtakenEpoch: 0 }
-    this.openings.set(key, opening)
-    opening.count++
-    try {
-      return await open()
-    } finally {
-      if (--opening.count === 0) this.openings.delete(key)
-    }
+  whileOpening<T>(instance: string, clientId: string, open: (hints: Hints) => Promise<T>): Promise<T> {
+    return this.openings.during(instance, clientId, open)
   }
 
   /**
@@ -159,7 +173,7 @@ export class BrokerCore {
     const key = sessionKey(session.instance, session.clientId)
     const other = this.sessions.get(key)
     if (other !== undefined && other.epoch > session.epoch) return false
-    if ((this.openings.get(key)?.overtakenEpoch ?? 0) >= session.epoch) return false
+    if (this.openings.overtakenBy(session.instance, session.clientId) >= session.epoch) return false
     this.sessions.set(key, session)
     this.counters.sessionsCurrent = this.sessions.size
     if (other !== undefined) this.takeOver(other)
@@ -224,6 +238,7 @@ export class BrokerCore {
 
   private readonly endTick = (): void => {
     this.isTickQueued = false
+    this.isSyncKnown = false
     this.publisher.flush()
     const { dirty } = this
     this.dirty = []
@@ -253,11 +268,21 @@ export class BrokerCore {
       )
     }
     if (session === undefined) return
+    const key = sessionKey(session.instance, session.clientId)
+    const earlier = this.endings.get(key)
     const ending = endSession(this, session, how)
       .catch((error: unknown) => this.onBackgroundFailure('end of a session', error))
-      .finally(() => this.endings.delete(ending))
-    this.endings.add(ending)
+      .then(() => earlier)
+      .finally(() => {
+        if (this.endings.get(key) === ending) this.endings.delete(key)
+      })
+    this.endings.set(key, ending)
     this.hooks.disconnected(connection)
+  }
+
+  /** Resolves when the store knows how earlier connections of this client have ended. */
+  endingOf(instance: string, clientId: string): Promise<void> | undefined {
+    return this.endings.get(sessionKey(instance, clientId))
   }
 
   destroyLater(stream: Duplex): void {
@@ -292,7 +317,7 @@ export class BrokerCore {
       return
     }
     if (!(error instanceof BrokerError)) this.onInternalError(connection, error)
-    connection.close(ReasonCode.serverUnavailable, 'store not available')
+    connection.close(ReasonCode.serverBusy, 'store not available')
   }
 
   /** A failure that no single connection has to answer for. */
@@ -326,7 +351,7 @@ export class BrokerCore {
       await new Promise(resolve => setTimeout(resolve, DRAIN_SLICE_PAUSE_MS))
     }
     await this.publisher.settled()
-    await Promise.all([...this.endings])
+    await Promise.all(this.endings.values())
   }
 
   /** Lets go of everything at once; the store, directory and link are stopped by whoever made them. */
@@ -338,7 +363,14 @@ export class BrokerCore {
       connection.stream.destroy()
     }
     await this.publisher.settled()
-    await Promise.all([...this.endings])
+    await Promise.all(this.endings.values())
+  }
+
+  /** Another node owns the session of this client id since `epoch + 1`. */
+  onTakeover(instance: string, clientId: string, epoch: number): void {
+    this.openings.onTakeover(instance, clientId, epoch)
+    const session = this.sessionOf(instance, clientId)
+    if (session !== undefined && session.epoch <= epoch) this.takeOver(session)
   }
 
   private takeOver(session: Session): void {
@@ -361,12 +393,7 @@ export class BrokerCore {
       onMessage: (instance, message, groups) => this.publisher.onRemote(instance, message, groups),
       onRun: (instance, run) => this.publisher.onRemoteRun(instance, run),
       onGroupGrew: (instance, group) => this.groups.onGrew(instance, group),
-      onTakeover: (instance, clientId, epoch) => {
-        const session = this.sessionOf(instance, clientId)
-        if (session !== undefined && session.epoch <= epoch) this.takeOver(session)
-        const opening = this.openings.get(sessionKey(instance, clientId))
-        if (opening !== undefined) opening.overtakenEpoch = Math.max(opening.overtakenEpoch, epoch)
-      },
+      onTakeover: (instance, clientId, epoch) => this.onTakeover(instance, clientId, epoch),
       onNodesChanged: nodeIds => {
         this.logger.info({ event: 'cluster.nodes', nodes: nodeIds }, `nodes in the cluster: ${nodeIds.length}`)
       },
@@ -379,7 +406,7 @@ export class BrokerCore {
   private letGo(): void {
     this.logger.error({ event: 'node.lease_lost' }, 'this node could not confirm its lease; closing its clients')
     for (const connection of [...this.connections]) {
-      connection.close(ReasonCode.serverUnavailable, 'node lost its lease', { isFenced: true })
+      connection.close(ReasonCode.serverBusy, 'node lost its lease', { isFenced: true })
     }
   }
 

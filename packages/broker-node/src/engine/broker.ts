@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { BrokerError, DEFAULT_INSTANCE } from '@midge/protocol-core'
+import { BrokerError, checkTopicName, DEFAULT_INSTANCE } from '@midge/protocol-core'
 import { Aedes } from 'aedes'
 import type { Authenticator, ConnectionAcceptor, ConnectionInfo } from '../ports.ts'
 import { AedesHooks } from './aedes-hooks.ts'
@@ -122,8 +122,16 @@ export class MidgeBroker extends AedesBase implements ConnectionAcceptor {
       done?.(null)
       return
     }
-    this.core.publisher.publish(DEFAULT_INSTANCE, toMessage(packet)).then(
-      stored => done?.(stored ? null : new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the message was not stored')),
+    if (checkTopicName(packet.topic, this.core.limits.topicLevelsMax) !== 0) {
+      done?.(new RangeError('not a topic name'))
+      return
+    }
+    const message = toMessage(packet)
+    this.core.publisher.publish(DEFAULT_INSTANCE, message).then(
+      stored => {
+        if (stored) this.core.hooks.published(undefined, message)
+        done?.(stored ? null : new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the message was not stored'))
+      },
       (error: Error) => done?.(error),
     )
   }

@@ -26,11 +26,17 @@ import { handlePacket } from './handle-packet.ts'
 import { InboundPublishes } from './inbound-publishes.ts'
 import { OutputBuffer } from './output-buffer.ts'
 import { Phase } from './phase.ts'
+import type { Router } from './router.ts'
 import type { Session } from './session.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
 const QUEUED_OUTPUT_BYTES_MAX = 1024 * 1024
 const PARTIAL_BYTES_MIN = 4096
+/**
+ * Keep-alive counts packets (v5 section 3.1.2.10), so that bytes of one that never ends keep nobody alive; but so much
+ * more of a large one (16 KiB) counts too, which a slow link may take longer for than the keep-alive.
+ */
+const PROGRESS_BYTES_LOG2 = 14
 const REASON_STRING_BYTES_MAX = 256
 /** What setting a topic alias adds to a frame: the property, and one byte more for each of two lengths. */
 const ALIAS_BYTES_MAX = 5
@@ -72,6 +78,8 @@ export class Connection {
   readonly stream: Duplex
   readonly output: OutputBuffer
   readonly inbound: InboundPublishes
+  /** Of the instance that the connection belongs to. */
+  readonly router: Router
   phase: Phase = Phase.awaitingConnect
   version: ProtocolVersion = 4
   clientId = ''
@@ -113,6 +121,7 @@ export class Connection {
     this.info = info
     this.output = new OutputBuffer(() => this.onOutputProgress())
     this.inbound = new InboundPublishes(this)
+    this.router = broker.routerOf(info.instance)
     this.openedAtMs = broker.nowMs()
     this.lastReceivedMs = this.openedAtMs
     this.lastProgressMs = this.openedAtMs
@@ -153,17 +162,18 @@ export class Connection {
   private resume(): void {
     this.isWaiting = false
     if (this.isProcessing || this.isClosed) return
+    // What the client has sent meanwhile was not read: the time does not count against it.
+    this.lastReceivedMs = this.broker.nowMs()
     const rest = this.rest
     this.rest = undefined
     if (rest !== undefined) this.consume(rest)
     if (this.isWaiting || this.isClosed) return
-    if (this.streamEnded) this.ended('network')
+    if (this.streamEnded) this.endAfterPeer()
     else this.stream.resume()
   }
 
   private onData(chunk: Buffer): void {
     this.broker.counters.bytesReceived += chunk.length
-    this.lastReceivedMs = this.broker.nowMs()
     if (this.isClosed) return
     if (this.isWaiting) {
       this.rest = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk])
@@ -196,6 +206,8 @@ export class Connection {
     this.partialBytes += taken
     if (taken < missing) {
       this.partial = grown
+      if (this.partialBytes >>> PROGRESS_BYTES_LOG2 !== (this.partialBytes - taken) >>> PROGRESS_BYTES_LOG2)
+        this.lastReceivedMs = this.broker.nowMs()
       if (total > this.broker.limits.maxPacketBytes) this.refuseTooLarge()
       return
     }
@@ -245,7 +257,10 @@ export class Connection {
     while (at < end && !this.isWaiting && this.phase !== Phase.closed) {
       const scan = scanFrame(chunk, at, end)
       if (scan === 0) break
-      if (scan < 0) throw new ProtocolError(ReasonCode.malformedPacket, 'malformed remaining length')
+      if (scan < 0) {
+        inbound.endRun()
+        throw new ProtocolError(ReasonCode.malformedPacket, 'malformed remaining length')
+      }
       const bodyStart = at + (scan & 7)
       const bodyEnd = bodyStart + (scan >>> 3)
       if (bodyEnd - at > this.broker.limits.maxPacketBytes) {
@@ -264,6 +279,7 @@ export class Connection {
       at = bodyEnd
     }
     inbound.endRun()
+    if (at > 0) this.lastReceivedMs = this.broker.nowMs()
     return this.phase === Phase.closed ? end : at
   }
 
@@ -272,6 +288,12 @@ export class Connection {
     if (problem !== 0) throw new ProtocolError(problem, 'packet type or flags not allowed here')
     this.broker.counters.packetsReceived[first >>> 4] = (this.broker.counters.packetsReceived[first >>> 4] ?? 0) + 1
     handlePacket(this, first, chunk, bodyStart, bodyEnd)
+  }
+
+  /** The clock is no measure of what the client did since the last look. */
+  restartTimeouts(nowMs: number): void {
+    this.lastReceivedMs = nowMs
+    this.lastProgressMs = nowMs
   }
 
   /** Called about once a second. v5 [MQTT-3.1.2-22], v3.1.1 [MQTT-3.1.2-24]. */
@@ -351,6 +373,10 @@ export class Connection {
       counters.drop(DropReason.outputFull)
       return false
     }
+    if (this.broker.hooks.filtersForward && !this.broker.hooks.mayForward(this, message)) {
+      counters.drop(DropReason.forwardDenied)
+      return false
+    }
     const isV5 = this.version === 5
     const properties = isV5 ? message.properties : EMPTY_BYTES
     const expiry = isV5 ? remainingExpirySeconds(message.expiresAtMs, this.broker.nowMs()) : -1
@@ -396,6 +422,7 @@ export class Connection {
       sendTopic,
     )
     counters.messagesSent[qos] = (counters.messagesSent[qos] ?? 0) + 1
+    counters.packetsSent[PacketType.publish] = (counters.packetsSent[PacketType.publish] ?? 0) + 1
     this.markDirty()
     return true
   }
@@ -409,6 +436,7 @@ export class Connection {
     }
     this.output.append(chunk, start, end)
     counters.messagesSent[0] = (counters.messagesSent[0] ?? 0) + count
+    counters.packetsSent[PacketType.publish] = (counters.packetsSent[PacketType.publish] ?? 0) + count
     this.markDirty()
   }
 
@@ -418,6 +446,7 @@ export class Connection {
     const at = this.output.reserve(frame.length)
     copyPatched(frame, this.output.target, at, packetId)
     counters.messagesSent[1] = (counters.messagesSent[1] ?? 0) + 1
+    counters.packetsSent[PacketType.publish] = (counters.packetsSent[PacketType.publish] ?? 0) + 1
     this.markDirty()
   }
 
@@ -472,7 +501,7 @@ export class Connection {
   }
 
   private hasRoom(): boolean {
-    return this.output.unsentBytes < QUEUED_OUTPUT_BYTES_MAX && this.session?.hasWaiting !== true
+    return this.output.unsentBytes < QUEUED_OUTPUT_BYTES_MAX && this.session?.hasBacklog !== true
   }
 
   /** Called when the output has shrunk or an acknowledgement has come. */
@@ -532,6 +561,7 @@ export class Connection {
     this.phase = Phase.closed
     this.partial = undefined
     this.rest = undefined
+    this.inbound.forget()
     this.broker.onConnectionEnded(this, how, wasOpen)
     this.wakeRoomWaiter()
   }
@@ -539,10 +569,16 @@ export class Connection {
   private onStreamEnd(): void {
     // What came before the end is still handled: a packet that waits for the store delays the end.
     this.streamEnded = true
-    if (!this.isWaiting) {
-      this.ended('network')
-      this.stream.end()
-    }
+    if (!this.isWaiting) this.endAfterPeer()
+  }
+
+  /** The peer sends nothing more, but may still read what it was owed. */
+  private endAfterPeer(): void {
+    if (this.isClosed) return
+    this.flush()
+    this.ended('network')
+    this.stream.end()
+    this.broker.destroyLater(this.stream)
   }
 
   private onStreamError(error: Error): void {

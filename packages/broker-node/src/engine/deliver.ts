@@ -80,7 +80,9 @@ class SharedFrames {
  */
 export function deliverFrames(broker: BrokerCore, message: Message, match: Match, publisherId: string): void {
   const { live } = match
-  const shared = live.length >= SHARED_FRAME_TARGETS_MIN ? new SharedFrames(message, broker.nowMs()) : undefined
+  // A hook that filters is asked for each delivery, in `sendPublish`.
+  const isShared = live.length >= SHARED_FRAME_TARGETS_MIN && !broker.hooks.filtersForward
+  const shared = isShared ? new SharedFrames(message, broker.nowMs()) : undefined
   for (let i = 0; i < live.length; i++) {
     const target = live[i] as LiveTarget
     const { session } = target
@@ -89,7 +91,6 @@ export function deliverFrames(broker: BrokerCore, message: Message, match: Match
     const qos = Math.min(message.qos, options.qos) as Qos
     if (message.retain) session.connection.noteLiveRetained(message.topicName)
     if (qos > 0 && session.isStored) continue
-    if (broker.hooks.filtersForward && !broker.hooks.mayForward(session.connection, message)) continue
     deliverTo(session, options, message, qos, shared)
   }
 }

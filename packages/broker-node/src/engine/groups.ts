@@ -1,9 +1,12 @@
+import type { TakenEntry } from '@midge/protocol-core'
 import type { BrokerCore } from './broker-core.ts'
 import type { Session } from './session.ts'
 import type { ShareGroup } from './share-group.ts'
 
 /** Messages a member takes at once. */
 const TAKE_MAX = 32
+/** The first is being served when the rest arrives, and what then is wanted has to be a full take. */
+const POKES_TO_DRAIN: number = 2 * TAKE_MAX
 
 /** What this node knows of the queue of one group with members here. */
 interface GroupQueue {
@@ -59,7 +62,9 @@ export class Groups {
       return
     }
     const next = group.next()
-    if (typeof next === 'string') this.broker.link.pokeGroup(next, instance, name)
+    if (typeof next !== 'string') return
+    // A poke asks for one message and nobody counted what came back: this many make the other node empty the queue.
+    for (let i = 0; i < POKES_TO_DRAIN; i++) this.broker.link.pokeGroup(next, instance, name)
   }
 
   /** A window of this session has room again. */
@@ -74,13 +79,16 @@ export class Groups {
   sweep(): void {
     for (const queue of this.queues.values()) {
       const group = this.broker.routerOf(queue.instance).group(queue.name)
-      if (group === undefined || !group.hasLocalMembers) this.queues.delete(keyOf(queue.instance, queue.name))
-      else this.want(queue.instance, queue.name, 1)
+      if (group === undefined || !group.hasLocalMembers) {
+        this.setBacklog(queue, false)
+        this.queues.delete(keyOf(queue.instance, queue.name))
+      }
+      else this.drain(queue.instance, queue.name)
     }
   }
 
   ack(session: Session, group: string, seq: number): void {
-    const key = `${session.clientId}\n${group}`
+    const key = `${keyOf(session.instance, group)}\n${session.clientId}`
     const known = this.acks.get(key)
     if (known === undefined) {
       this.acks.set(key, { session, group, seqs: [seq] })
@@ -112,6 +120,8 @@ export class Groups {
   /** Sends a resumed member what it still holds (QoS 2). v5 [MQTT-4.8.2-4]. */
   async resume(session: Session, group: string): Promise<void> {
     const held = await this.broker.store.heldOfGroup(session.instance, group, session.clientId, session.epoch)
+    // Left with the member otherwise: its next connection reads them again.
+    if (session.connection.isClosed) return
     for (const entry of held) session.sendTaken(group, entry, true)
   }
 
@@ -144,7 +154,9 @@ export class Groups {
         return
       }
       this.setBacklog(queue, false)
-      if (!(await this.takeFor(member, queue))) queue.wanted = 0
+      const wanted = queue.wanted
+      // What was announced while the store looked may have come too late for that look.
+      if (!(await this.takeFor(member, queue))) queue.wanted = Math.max(0, queue.wanted - wanted)
     }
   }
 
@@ -153,8 +165,12 @@ export class Groups {
     const isBacklogRun = queue.wanted >= TAKE_MAX
     const ids = member.reserveGroupIds(isBacklogRun ? TAKE_MAX : 1)
     const { store } = this.broker
-    const taken = await store.takeGroup(queue.instance, queue.name, member.clientId, member.epoch, ids)
-    for (const id of ids.slice(taken.length)) member.returnGroupId(id)
+    let taken: TakenEntry[] = []
+    try {
+      taken = await store.takeGroup(queue.instance, queue.name, member.clientId, member.epoch, ids)
+    } finally {
+      for (const id of ids.slice(taken.length)) member.returnGroupId(id)
+    }
     if (member.connection.isClosed || !member.subscriptions.has(queue.name)) {
       await store.returnToGroup(queue.instance, queue.name, member.clientId, false)
       return taken.length > 0

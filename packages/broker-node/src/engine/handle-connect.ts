@@ -5,6 +5,7 @@ import {
   decodeConnect,
   encodeConnack,
   encodeUtf8,
+  FIXED_HEADER_BYTES_MAX,
   keepAliveTimeoutMs,
   Message,
   type OpenedSession,
@@ -18,6 +19,7 @@ import {
   ReasonCode,
   returnCodeOf,
   SESSION_EXPIRY_NEVER,
+  STRING_BYTES_MAX,
   type StoredWill,
   UnsupportedProtocolError,
   type Will,
@@ -28,6 +30,7 @@ import { describe } from './describe.ts'
 import { Phase } from './phase.ts'
 import { sendAuth } from './send-auth.ts'
 import { Session } from './session.ts'
+import { abandonSession, leaveGroups } from './session-end.ts'
 
 /** QoS 1 and 2 messages in flight to a client of MQTT 3.x, which cannot name a Receive Maximum. */
 const INFLIGHT_MAX_V3 = 1024
@@ -218,7 +221,10 @@ async function admit(
   const isAssigned = packet.clientId === ''
   if (isAssigned) connection.clientId = `midge-${randomUUID()}`
   const will = await checkedWill(connection, packet.will)
-  await broker.whileOpening(connection.info.instance, connection.clientId, async () => {
+  // A will that DISCONNECT has discarded must not be fired as that of a displaced connection.
+  await broker.endingOf(connection.info.instance, connection.clientId)
+  if (connection.isClosed) return
+  await broker.whileOpening(connection.info.instance, connection.clientId, async hints => {
     const opened = await broker.store.open({
       instance: connection.info.instance,
       clientId: connection.clientId,
@@ -238,10 +244,23 @@ async function admit(
     }
     const isNewest = broker.register(session)
     sendConnack(connection, packet, opened.sessionPresent, isAssigned, authenticationData)
-    if (isNewest) resume(connection, session, opened)
+    if (isNewest) {
+      resume(connection, session, opened)
+      if (opened.sessionPresent) session.queue?.onGrew(hints.tailSeq)
+      leaveEndedGroups(connection, opened)
+    }
     // v5 [MQTT-3.14.0-1]: no DISCONNECT before CONNACK, so a connection that lost a race is told both.
     else connection.close(ReasonCode.sessionTakenOver, 'session taken over', { isFenced: true })
   })
+}
+
+/** After `register`, which makes a displaced connection of this node leave them too. */
+function leaveEndedGroups(connection: Connection, opened: OpenedSession): void {
+  const { broker, info } = connection
+  const filters = opened.endedSubscriptions.map(subscription => subscription.topicFilter)
+  leaveGroups(broker, info.instance, filters).catch((error: unknown) =>
+    broker.onBackgroundFailure('end of a share group', error),
+  )
 }
 
 /** A will that the client may not publish is refused now: later there would be nobody to tell. */
@@ -297,16 +316,7 @@ function takeOverPrevious(connection: Connection, opened: OpenedSession): void {
 /** The client went away while the store was opening its session. */
 async function abandon(connection: Connection, session: Session): Promise<void> {
   const { broker } = connection
-  await broker.store.close({
-    instance: session.instance,
-    clientId: session.clientId,
-    epoch: session.epoch,
-    sessionExpirySeconds: connection.terms.sessionExpirySeconds,
-    sentSeq: session.queue?.sentSeq ?? 0,
-    ackedAhead: session.queue?.acknowledgedAhead ?? [],
-    will: 'fire',
-    nowMs: broker.nowMs(),
-  })
+  await abandonSession(broker, session)
 }
 
 function sendConnack(
@@ -349,7 +359,9 @@ function resume(connection: Connection, session: Session, opened: OpenedSession)
   connection.session = session
   const aliasMax = connection.terms.topicAliasMax
   if (aliasMax > 0) connection.aliasesOut = new OutboundTopicAliases(Math.min(aliasMax, ALIASES_OUT_MAX))
-  connection.takesPlainFrames = aliasMax === 0 && connection.terms.packetBytesMax >= broker.limits.maxPacketBytes
+  // A frame may leave larger than it came in: with the name for an alias, and properties where there were none.
+  const plainBytesMax = broker.limits.maxPacketBytes + STRING_BYTES_MAX + FIXED_HEADER_BYTES_MAX
+  connection.takesPlainFrames = aliasMax === 0 && connection.terms.packetBytesMax >= plainBytesMax
   connection.inbound.allowAliases(connection.version === 5 ? broker.limits.topicAliasMax : 0)
   for (const packetId of opened.inboundPacketIds) session.inboundIds.add(packetId)
   const router = broker.routerOf(info.instance)
@@ -390,6 +402,11 @@ function resumeGroup(connection: Connection, session: Session, group: string): v
 /** Answers CONNECT with the reason, in the words of the client's version, and closes. */
 function refuseFor(connection: Connection, error: unknown): void {
   if (connection.isClosed) return
+  if (connection.phase === Phase.open) {
+    // CONNACK is out: what failed now is not the CONNECT any more.
+    connection.onStoreFailure(error)
+    return
+  }
   let refusal: Refusal
   if (error instanceof Refusal) refusal = error
   else if (error instanceof ProtocolError) refusal = new Refusal(error.reasonCode, error.text)

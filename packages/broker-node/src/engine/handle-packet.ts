@@ -91,9 +91,9 @@ function handleAck(connection: Connection, packet: AckPacket): void {
       const outcome = session.onPubrec(packet.packetId, packet.reasonCode)
       if (outcome === 'mismatch') throw new ProtocolError(ReasonCode.protocolError, 'PUBREC for a QoS 1 message')
       // v5 section 4.3.3: the client still gets PUBREL, so that its half of the exchange can end.
-      if (outcome === 'unknown')
+      if (outcome !== 'unknown') session.pump()
+      else if (packet.reasonCode < 0x80)
         connection.sendAck(PacketType.pubrel, packet.packetId, ReasonCode.packetIdentifierNotFound)
-      else session.pump()
       return
     }
     case PacketType.pubrel:

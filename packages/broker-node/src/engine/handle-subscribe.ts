@@ -12,6 +12,7 @@ import {
 import type { Connection } from './connection.ts'
 import { replayRetained } from './retained-replay.ts'
 import type { Session } from './session.ts'
+import { leaveGroups } from './session-end.ts'
 
 /** A filter that was granted, and whether the session did not have it before. */
 interface Granted {
@@ -32,8 +33,10 @@ export async function handleSubscribe(connection: Connection, packet: SubscribeP
   const granted: Granted[] = []
   for (const request of packet.requests) {
     const code = await decide(connection, session, request)
+    // The session has been taken apart meanwhile: nothing may be added to it.
+    if (connection.isClosed) return
     codes.push(code)
-    if (code <= 2) granted.push(apply(connection, session, request, code, packet.subscriptionId))
+    if (code <= 2) granted.push(grant(connection, session, request, code, packet.subscriptionId))
   }
   await announce(connection, session, granted)
   if (connection.isClosed) return
@@ -55,8 +58,8 @@ async function decide(connection: Connection, session: Session, request: Subscri
   return verdict === 0 ? request.qos : verdict
 }
 
-/** v5 [MQTT-3.8.4-3]: a filter that the session already has is replaced, without a gap. */
-function apply(
+/** Makes a filter part of the session; messages follow with {@link activate}. */
+function grant(
   connection: Connection,
   session: Session,
   request: SubscribeRequest,
@@ -75,9 +78,22 @@ function apply(
   const isNew = !session.subscriptions.has(request.topicFilter)
   if (isNew) broker.counters.subscriptionsCurrent++
   session.subscriptions.set(request.topicFilter, subscription)
-  broker.routerOf(session.instance).addLive(session, subscription)
-  broker.updateRoute(session.instance, request.topicFilter)
   return { subscription, isNew }
+}
+
+/**
+ * Puts new subscriptions into effect. What a session keeps and what its connection receives change in the same turn:
+ * a filter that is replaced has no moment in which neither the old nor the new one holds. v5 [MQTT-3.8.4-3]
+ */
+function activate(connection: Connection, session: Session, granted: Granted[]): void {
+  const { broker } = connection
+  const router = broker.routerOf(session.instance)
+  for (const { subscription } of granted) {
+    if (session.isStored) broker.directory.addStored(session.instance, session.clientId, subscription)
+    if (connection.isClosed) continue
+    router.addLive(session, subscription)
+    broker.updateRoute(session.instance, subscription.topicFilter)
+  }
 }
 
 async function announce(connection: Connection, session: Session, granted: Granted[]): Promise<void> {
@@ -86,9 +102,8 @@ async function announce(connection: Connection, session: Session, granted: Grant
   if (session.isStored) {
     const subscriptions = granted.map(item => item.subscription)
     await broker.store.saveSubscriptions(session.instance, session.clientId, session.epoch, subscriptions)
-    for (const subscription of subscriptions)
-      broker.directory.addStored(session.instance, session.clientId, subscription)
   }
+  activate(connection, session, granted)
   if (!(await broker.directory.settled())) broker.counters.subackBarrierTimeouts++
 }
 
@@ -130,6 +145,7 @@ export async function handleUnsubscribe(connection: Connection, packet: Unsubscr
     // v5 [MQTT-3.10.4-2]: after UNSUBACK no node may store for these filters.
     await broker.directory.settled()
   }
+  await leaveGroups(broker, session.instance, removed)
   connection.send(encodeUnsuback(connection.version, packet.packetId, codes))
   broker.hooks.unsubscribed(connection, removed)
 }

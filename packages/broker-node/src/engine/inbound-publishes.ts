@@ -142,7 +142,18 @@ export class InboundPublishes {
 
   /** One exchange of QoS 1 or 2 has ended. */
   settled(): void {
-    this.outstanding--
+    // PUBREL for a message of an earlier connection ends an exchange that this one has not counted. v5 section 4.9
+    if (this.outstanding > 0) this.outstanding--
+  }
+
+  /** The connection has ended: what it remembered of topics would keep the sessions they once reached. */
+  forget(): void {
+    this.aliases = undefined
+    this.last = undefined
+    this.slots = undefined
+    this.runEntry = undefined
+    this.runChunk = undefined
+    this.runCount = 0
   }
 
   /** A QoS 0 frame without RETAIN and properties, of the given topic; the frame is then known to be well formed. */
@@ -235,6 +246,17 @@ export class InboundPublishes {
    */
   private refuse(qos: Qos, packetId: number, reasonCode: number, reason: string): void {
     const { connection } = this
+    if (qos > 0 && connection.hasPending) {
+      // [MQTT-4.6.0-2], [MQTT-4.6.0-3]: acknowledgements go out in the order of the messages.
+      const earlier = connection.broker.publisher.settled()
+      connection.waitFor(earlier.then(() => this.answerRefused(qos, packetId, reasonCode, reason)))
+    } else {
+      this.answerRefused(qos, packetId, reasonCode, reason)
+    }
+  }
+
+  private answerRefused(qos: Qos, packetId: number, reasonCode: number, reason: string): void {
+    const { connection } = this
     if (qos === 1) {
       this.outstanding--
       connection.sendAck(PacketType.puback, packetId, reasonCode, reason)
@@ -290,7 +312,7 @@ export class InboundPublishes {
     const problem = checkTopicName(name, broker.limits.topicLevelsMax)
     if (problem !== 0) throw new ProtocolError(problem, 'topic name not valid')
     const bytes = Uint8Array.prototype.slice.call(chunk, start, end)
-    const router = broker.routerOf(connection.info.instance)
+    const { router } = connection
     const entry = new TopicEntry(name, bytes, router.match(name), router.version)
     if (this.last !== undefined) {
       this.slots ??= new Array<TopicEntry | undefined>(TOPIC_SLOTS).fill(undefined)
@@ -320,7 +342,7 @@ export class InboundPublishes {
   }
 
   private matchOf(entry: TopicEntry): Match {
-    const router = this.connection.broker.routerOf(this.connection.info.instance)
+    const { router } = this.connection
     if (entry.routerVersion !== router.version) {
       entry.match = router.match(entry.name)
       entry.routerVersion = router.version

@@ -5,7 +5,7 @@ const CHUNK_BYTES_LARGE = 65_536
 /** From this size on a slice is written by reference instead of being copied. */
 const REFERENCE_BYTES_MIN = 1024
 /** Below this size a byte loop beats `TypedArray.prototype.set` (test/bench/micro/copy.ts). */
-const LOOP_BYTES_MAX = 96
+const LOOP_BYTES_MAX = 36
 const POOL_CHUNKS_MAX = 256
 const EMPTY = new Uint8Array(0)
 

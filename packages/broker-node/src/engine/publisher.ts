@@ -213,6 +213,7 @@ export class Publisher {
     this.deliverQos0(instance, message, match)
     if (!message.retain) return
     if (from !== undefined) from.pendingCount++
+    if (from !== undefined && this.isFull) from.waitFor(this.drained())
     const item: CommitItem = { instance, message, sessions: [], groups: [], retain: true, inbound: undefined }
     this.enqueue({ item, connection: from, packetId: 0, settle: undefined })
   }
@@ -266,8 +267,13 @@ export class Publisher {
       const pending = batch[i] as Pending
       const result = results[i]
       this.leave(pending)
-      if (result === undefined || result.status === 'fenced') this.refuse(pending)
-      else this.complete(pending, result)
+      try {
+        if (result === undefined || result.status === 'fenced') this.refuse(pending)
+        else this.complete(pending, result)
+      } catch (error) {
+        // The others of the batch, and all later batches, have nothing to do with it.
+        this.broker.logger.error({ event: 'connection.bug', err: error }, 'a stored message could not be handed on')
+      }
     }
     this.wakeWaiters()
   }
@@ -296,6 +302,7 @@ export class Publisher {
       const target = item.sessions[i] as SessionTarget
       const seq = result.seqs[i] ?? 0
       if (seq <= 0) continue
+      if (!broker.openings.isEmpty) broker.openings.onGrew(instance, target.clientId, seq)
       const session = broker.sessionOf(instance, target.clientId)
       session?.queue?.onCommitted(seq, message, target.qos, target.retain, target.subscriptionIds)
     }

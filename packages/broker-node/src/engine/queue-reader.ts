@@ -60,6 +60,11 @@ export class QueueReader {
     return Math.max(this.resentUpTo, this.nextSeq - 1)
   }
 
+  /** Entries that the client has not acknowledged, sent or not. */
+  get length(): number {
+    return this.tailSeq - this.headSeq + 1
+  }
+
   /** The queue has grown, by whoever's commit. */
   onGrew(tailSeq: number): void {
     if (tailSeq > this.tailSeq) this.tailSeq = tailSeq
@@ -108,9 +113,16 @@ export class QueueReader {
     this.isFlushQueued = false
     const upTo = this.headSeq - 1
     if (upTo <= this.ackedUpTo) return
+    const before = this.ackedUpTo
     this.ackedUpTo = upTo
     const { session } = this
-    await session.connection.broker.store.ackQueue(session.instance, session.clientId, session.epoch, upTo)
+    try {
+      await session.connection.broker.store.ackQueue(session.instance, session.clientId, session.epoch, upTo)
+    } catch (error) {
+      // Unknown to the store as far as we know: told again with the next acknowledgement or with the end.
+      this.ackedUpTo = Math.min(this.ackedUpTo, before)
+      throw error
+    }
   }
 
   private async flushReleases(): Promise<void> {
@@ -133,7 +145,8 @@ export class QueueReader {
         const upTo = this.tailSeq
         const count = Math.min(session.windowRoom, READ_ENTRIES_MAX)
         const entries = await store.readQueue(session.instance, session.clientId, session.epoch, this.nextSeq, count)
-        if (!this.sendAll(entries, upTo, count)) break
+        if (entries.length === 0) await this.skipExpired(upTo)
+        else if (!this.sendAll(entries)) break
       }
     } finally {
       this.isReading = false
@@ -141,14 +154,23 @@ export class QueueReader {
   }
 
   /** @returns false when the window or an id is not free: the next acknowledgement goes on */
-  private sendAll(entries: QueueEntry[], upTo: number, asked: number): boolean {
+  private sendAll(entries: QueueEntry[]): boolean {
     for (const entry of entries) {
       this.skipTo(entry.seq)
       if (!this.send(entry)) return false
     }
-    // Entries that expired are left out by the store: without this the reader would wait for them forever.
-    if (entries.length < asked && entries.length === 0) this.skipTo(upTo + 1)
     return true
+  }
+
+  /**
+   * Nothing was read up to a tail that was announced. Either those entries have expired, and waiting for them would
+   * last for ever; or the announcement was about an earlier session of this client id, and skipping would lose messages.
+   */
+  private async skipExpired(announced: number): Promise<void> {
+    const { session } = this
+    const tailSeq = await session.connection.broker.store.tailSeq(session.instance, session.clientId)
+    if (tailSeq >= announced) this.skipTo(announced + 1)
+    else if (this.tailSeq === announced) this.tailSeq = Math.max(tailSeq, this.nextSeq - 1)
   }
 
   /** Passes over entries that no longer exist, as if acknowledged. */

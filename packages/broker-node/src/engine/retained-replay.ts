@@ -1,9 +1,11 @@
 import type { CommitItem, Message, Qos, Subscription } from '@midge/protocol-core'
+import { DropReason } from '../counters.ts'
 import type { Connection } from './connection.ts'
 import type { Session } from './session.ts'
 
 /** Retained messages read and sent at a time; the next page waits until the client has taken this one. */
 const PAGE_MESSAGES = 100
+const SLICE_BYTES = 256 * 1024
 
 /**
  * Sends the retained messages of a new subscription, all of them, as fast as the client takes them.
@@ -21,14 +23,33 @@ export async function replayRetained(
   do {
     const page = await store.matchRetained(session.instance, subscription.topicFilter, cursor, PAGE_MESSAGES)
     if (session.subscriptions.get(subscription.topicFilter) !== subscription) return
-    const messages = page.messages.filter(message => !connection.wasDeliveredLive(message.topicName))
-    await sendPage(connection, session, subscription, messages)
-    await connection.whenRoom()
+    for (let at = 0; at < page.messages.length; ) {
+      const end = sliceEnd(page.messages, at)
+      if (session.subscriptions.get(subscription.topicFilter) !== subscription) return
+      const messages = page.messages.slice(at, end).filter(message => isDue(connection, subscription, message))
+      await sendSlice(connection, session, subscription, messages)
+      await connection.whenRoom()
+      at = end
+    }
     cursor = connection.isClosed ? undefined : page.cursor
   } while (cursor !== undefined)
 }
 
-async function sendPage(
+/** A page may hold a hundred of the largest messages: more than any bound for one client. */
+function sliceEnd(messages: Message[], start: number): number {
+  let bytes = 0
+  let end = start
+  while (end < messages.length && (end === start || bytes < SLICE_BYTES)) bytes += messages[end++]?.payload.length ?? 0
+  return end
+}
+
+/** v5 [MQTT-3.8.3-3] speaks of all Application Messages, so No Local holds for retained ones too. */
+function isDue(connection: Connection, subscription: Subscription, message: Message): boolean {
+  if (subscription.noLocal && message.publisherId === connection.clientId) return false
+  return !connection.wasDeliveredLive(message.topicName)
+}
+
+async function sendSlice(
   connection: Connection,
   session: Session,
   subscription: Subscription,
@@ -50,6 +71,7 @@ async function sendPage(
     const item = queued[i]
     const seq = result.seqs[0] ?? 0
     const target = item?.sessions[0]
+    if (seq === 0) connection.broker.counters.drop(DropReason.queueFull)
     if (item === undefined || target === undefined || seq <= 0) return
     session.queue?.onCommitted(seq, item.message, target.qos, true, target.subscriptionIds)
   })

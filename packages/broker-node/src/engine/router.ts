@@ -12,6 +12,8 @@ import { ShareGroup } from './share-group.ts'
 
 /** Topics whose compiled match is kept; beyond it the least used are compiled again. */
 const MATCH_CACHE_TOPICS_MAX = 65_536
+/** Targets in them, some hundred bytes each: a thousand subscribers of '#' times all topics would fill any memory. */
+const MATCH_CACHE_TARGETS_MAX = 1_000_000
 
 /** What the overlapping subscriptions of one session make of a message. */
 class MergedOptions {
@@ -129,6 +131,8 @@ export class Router {
   version = 0
   private readonly index = new FilterIndex<SubscriberKey, Subscriber>()
   private readonly cache: MatchCache<Match> = new MatchCache<Match>(this.index.changes, MATCH_CACHE_TOPICS_MAX)
+  /** Targets compiled since the cache was last empty. */
+  private cachedTargets = 0
   private readonly groups = new Map<string, ShareGroup>()
   private readonly routesByNode = new Map<string, Set<string>>()
   private readonly storedByClient = new Map<string, Map<string, Subscription>>()
@@ -138,6 +142,11 @@ export class Router {
     const cached = this.cache.get(topicName)
     if (cached !== undefined) return cached
     const match = this.compile(topicName)
+    this.cachedTargets += match.live.length + match.stored.length
+    if (this.cachedTargets > MATCH_CACHE_TARGETS_MAX) {
+      this.cache.clear()
+      this.cachedTargets = match.live.length + match.stored.length
+    }
     this.cache.set(topicName, match)
     return match
   }

@@ -1,4 +1,11 @@
-import { type Message, PacketIdPool, type Qos, type Subscription, type TakenEntry } from '@midge/protocol-core'
+import {
+  type Message,
+  PacketIdPool,
+  type Qos,
+  remainingExpirySeconds,
+  type Subscription,
+  type TakenEntry,
+} from '@midge/protocol-core'
 import { DropReason } from '../counters.ts'
 import type { Connection } from './connection.ts'
 import { QueueReader, type QueueState } from './queue-reader.ts'
@@ -14,6 +21,9 @@ interface Flow {
   /** Name of the share group the message was taken from; '' for none. */
   group: string
 }
+
+/** Unacknowledged queue entries from which on bulk senders wait: far below the smallest sensible queue limit. */
+const QUEUE_BACKLOG_MIN = 100
 
 /** What an acknowledgement of the client found. */
 export type AckOutcome = 'done' | 'unknown' | 'mismatch'
@@ -64,9 +74,9 @@ export class Session {
     return this.connection.acceptsQueued ? this.receiveMax - this.inflight : 0
   }
 
-  /** True while messages wait for room in the window. */
-  get hasWaiting(): boolean {
-    return !this.waiting.isEmpty
+  /** True while messages wait for room in the window, or a good part of the queue's bound is in use. */
+  get hasBacklog(): boolean {
+    return !this.waiting.isEmpty || (this.queue !== undefined && this.queue.length >= QUEUE_BACKLOG_MIN)
   }
 
   /** Sends a message of a session without a queue at QoS 1 or 2, or keeps it until the window has room. */
@@ -179,6 +189,11 @@ export class Session {
     while (!this.waiting.isEmpty && this.windowRoom > 0) {
       const next = this.waiting.shift()
       if (next === undefined) break
+      // v5 [MQTT-3.3.2-5]
+      if (remainingExpirySeconds(next.message.expiresAtMs, this.connection.broker.nowMs()) === 0) {
+        this.connection.broker.counters.drop(DropReason.expired)
+        continue
+      }
       this.sendNow(next.message, next.qos, next.retain, next.subscriptionIds)
     }
     this.queue?.pump()

@@ -1,7 +1,9 @@
 import { Message } from '@midge/protocol-core'
 import type { BrokerCore } from './broker-core.ts'
+import { withdraw } from './session-end.ts'
 
 const SWEEP_INTERVAL_MS = 1000
+const LATE_MS = 5 * SWEEP_INTERVAL_MS
 /** Hints about group queues may be lost with a node; every this many sweeps they are looked at. */
 const GROUP_SWEEPS = 5
 const SWEEP_COUNT_MAX = 500
@@ -15,6 +17,7 @@ export class Sweeper {
   private readonly broker: BrokerCore
   private timer: NodeJS.Timeout | undefined = undefined
   private sweeps = 0
+  private checkedAtMs = 0
   private isSweeping = false
   private isPoked = false
 
@@ -53,7 +56,9 @@ export class Sweeper {
     }
     broker.logger.warn({ event: 'node.reaped', node: nodeId, connections: count }, 'cleaned up after a dead node')
     this.poke()
-    for (const group of broker.routerOf('default').allGroups()) broker.groups.announce('default', group.name)
+    for (const instance of broker.instances()) {
+      for (const group of broker.routerOf(instance).allGroups()) broker.groups.announce(instance, group.name)
+    }
   }
 
   private onInterval(): void {
@@ -80,9 +85,7 @@ export class Sweeper {
     const { wills, expired } = await broker.store.sweep(broker.nodeId, broker.nowMs(), SWEEP_COUNT_MAX)
     for (const session of expired) {
       broker.counters.sessionsExpired++
-      for (const subscription of session.subscriptions) {
-        broker.directory.removeStored(session.instance, session.clientId, subscription.topicFilter)
-      }
+      await withdraw(broker, session.instance, session.clientId, session.subscriptions)
     }
     await Promise.all(wills.map(due => this.publishWill(due)))
     if (wills.length + expired.length >= SWEEP_COUNT_MAX) this.isPoked = true
@@ -107,6 +110,12 @@ export class Sweeper {
 
   private checkConnections(): void {
     const now = this.broker.nowMs()
-    for (const connection of this.broker.connections) connection.checkTimeouts(now)
+    // This process stood still, or the clock was set: packets may wait to be read, and no client is to blame.
+    const isLate = Math.abs(now - this.checkedAtMs) > LATE_MS
+    this.checkedAtMs = now
+    for (const connection of this.broker.connections) {
+      if (isLate) connection.restartTimeouts(now)
+      else connection.checkTimeouts(now)
+    }
   }
 }

@@ -13,7 +13,8 @@ export interface AedesPublish {
 /** What `broker.publish` takes. */
 export interface AedesPublishInput {
   topic: string
-  payload: string | Uint8Array
+  /** Nothing is an empty payload, as in Aedes. */
+  payload?: string | Uint8Array
   qos?: Qos
   retain?: boolean
 }
@@ -34,7 +35,7 @@ export function toMessage(packet: AedesPublishInput): Message {
   return new Message({
     topicName: packet.topic,
     topicBytes: encodeUtf8(packet.topic),
-    payload: typeof packet.payload === 'string' ? encodeUtf8(packet.payload) : packet.payload,
+    payload: typeof packet.payload === 'string' ? encodeUtf8(packet.payload) : (packet.payload ?? EMPTY_BYTES),
     qos: packet.qos ?? 0,
     retain: packet.retain === true,
     properties: EMPTY_BYTES,

@@ -1,5 +1,1 @@
-export { type Journal, type JournalRecord, NullJournal } from './journal.ts'
-export { type LevelDurability, LevelJournal } from './level-journal.ts'
-export type { LoadProgress } from './load.ts'
-export { LocalStore, type LocalStoreOptions } from './local-store.ts'
-export { type Durability, type OpenLocalStoreOptions, openLocalStore } from './open.ts'
+export { openLocalStore } from './open.ts'

@@ -4,7 +4,7 @@
  */
 
 /** Short topics and property blocks are copied byte by byte, anything longer by `TypedArray.set`. */
-const LOOP_COPY_MAX = 24
+const LOOP_COPY_MAX = 12
 
 /** @returns the byte at `at`, which the caller knows to be inside `buf`. */
 export function byteAt(buf: Uint8Array, at: number): number {

@@ -124,14 +124,14 @@ export function subscribePacket(
   filters: SubscribeFilter[],
   subscriptionId = 0,
 ): Buffer {
-  const parts = [Buffer.from([packetId >>> 8, packetId & 0xff])]
+  const parts: Buffer[] = [Buffer.from([packetId >>> 8, packetId & 0xff])]
   if (version === 5) parts.push(Buffer.from(subscriptionId === 0 ? [0] : [2, 0x0b, subscriptionId]))
   for (const { filter, options } of filters) parts.push(lengthPrefixed(filter), Buffer.from([options ?? 0]))
   return frame(0x82, Buffer.concat(parts))
 }
 
 export function unsubscribePacket(version: 3 | 4 | 5, packetId: number, filters: string[]): Buffer {
-  const parts = [Buffer.from([packetId >>> 8, packetId & 0xff])]
+  const parts: Buffer[] = [Buffer.from([packetId >>> 8, packetId & 0xff])]
   if (version === 5) parts.push(Buffer.from([0]))
   for (const filter of filters) parts.push(lengthPrefixed(filter))
   return frame(0xa2, Buffer.concat(parts))

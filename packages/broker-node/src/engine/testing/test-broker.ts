@@ -155,7 +155,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
   const link = new NoLink()
   const broker = new MidgeBroker({ nodeId: 'n1', limits: allLimits, counters, logger, store, directory, link, ...rest })
   await broker.start()
-  const server = createServer(socket => broker.handle(socket))
+  const server = createServer(socket => broker.accept(socket, TEST_INFO))
   const port = await listen(server)
   const clients: RawClient[] = []
   return {
