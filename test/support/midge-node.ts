@@ -119,10 +119,11 @@ export class MidgeNode {
     await until(`${this.name} to be ready`, look, withinMs, () => this.current.tail())
   }
 
-  /** One number of `/metrics`, summed over its labels. */
+  /** One number of `/metrics`, summed over its labels. @throws when there is no such metric */
   async metric(name: string): Promise<number> {
     const text = await (await fetch(`http://127.0.0.1:${this.ports.http}/metrics`)).text()
     const lines = text.split('\n').filter(line => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+    if (lines.length === 0) throw new Error(`${this.name} has no metric ${name}`)
     return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
   }
 

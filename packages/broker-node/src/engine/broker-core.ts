@@ -148,11 +148,6 @@ export class BrokerCore {
     return this.routers.keys()
   }
 
-  /** Routers with the names of their instances. */
-  allRouters(): IterableIterator<[string, Router]> {
-    return this.routers.entries()
-  }
-
   sessionOf(instance: string, clientId: string): Session | undefined {
     return this.sessions.get(sessionKey(instance, clientId))
   }

@@ -201,7 +201,9 @@ test('published and the events of a client, in order', async t => {
   for (const event of ['client', 'clientReady', 'clientDisconnect', 'ping', 'subscribe', 'unsubscribe', 'publish']) {
     broker.on(event, (...args: unknown[]) => {
       const client = args.at(-1) as ClientView | null
-      seen.push(event === 'ping' || args.length === 1 ? `${event} ${client?.id}` : `${event} ${JSON.stringify(args[0])}`)
+      seen.push(
+        event === 'ping' || args.length === 1 ? `${event} ${client?.id}` : `${event} ${JSON.stringify(args[0])}`,
+      )
     })
   }
   const client = await node.dial()
@@ -232,7 +234,16 @@ test('published and the events of a client, in order', async t => {
 test('listeners that throw harm nobody', async t => {
   const node = await start(t)
   const { broker } = node
-  const events = ['client', 'clientReady', 'clientDisconnect', 'clientError', 'keepaliveTimeout', 'publish', 'subscribe', 'ping']
+  const events = [
+    'client',
+    'clientReady',
+    'clientDisconnect',
+    'clientError',
+    'keepaliveTimeout',
+    'publish',
+    'subscribe',
+    'ping',
+  ]
   for (const event of events) {
     broker.on(event, () => {
       throw new Error(`bug in a listener of ${event}`)

@@ -28,6 +28,7 @@ import { OutputBuffer } from './output-buffer.ts'
 import { Phase } from './phase.ts'
 import type { Router } from './router.ts'
 import type { Session } from './session.ts'
+import { NO_TERMS, type Terms } from './terms.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
 const QUEUED_OUTPUT_BYTES_MAX = 1024 * 1024
@@ -40,32 +41,6 @@ const PROGRESS_BYTES_LOG2 = 14
 const REASON_STRING_BYTES_MAX = 256
 /** What setting a topic alias adds to a frame: the property, and one byte more for each of two lengths. */
 const ALIAS_BYTES_MAX = 5
-
-/** What CONNECT settled for the life of the connection. */
-export interface Terms {
-  keepAliveMs: number
-  /** Client's Receive Maximum. */
-  receiveMax: number
-  /** Client's Maximum Packet Size; the protocol's own bound when it set none. */
-  packetBytesMax: number
-  requestProblemInformation: boolean
-  sessionExpirySeconds: number
-  hasWill: boolean
-  authenticationMethod: string | undefined
-  /** Topic aliases the client accepts. */
-  topicAliasMax: number
-}
-
-const NO_TERMS: Terms = {
-  keepAliveMs: 0,
-  receiveMax: 65_535,
-  packetBytesMax: 0xffff_ffff,
-  requestProblemInformation: true,
-  sessionExpirySeconds: 0,
-  hasWill: false,
-  authenticationMethod: undefined,
-  topicAliasMax: 0,
-}
 
 /**
  * One Network Connection: bytes in, packets handled in their order, frames out with one write per tick.
@@ -112,6 +87,8 @@ export class Connection {
   private partialBytes = 0
   private rest: Uint8Array | undefined = undefined
   private isWaiting = false
+  /** Steps under way; usually none or one. */
+  private waits = 0
   private isProcessing = false
   private streamEnded = false
 
@@ -149,6 +126,7 @@ export class Connection {
   /** Runs an asynchronous step of the packet at hand; later packets wait until it has settled. */
   waitFor(step: Promise<void>): void {
     this.isWaiting = true
+    this.waits++
     this.stream.pause()
     step.then(
       () => this.resume(),
@@ -160,6 +138,7 @@ export class Connection {
   }
 
   private resume(): void {
+    if (--this.waits > 0) return
     this.isWaiting = false
     if (this.isProcessing || this.isClosed) return
     // What the client has sent meanwhile was not read: the time does not count against it.
@@ -546,7 +525,10 @@ export class Connection {
     if (this.isClosed) return
     this.flush()
     this.finish(reason, how)
-    this.stream.end()
+    // A client that said goodbye sees the end of its connection when the store has the end of its session.
+    const ending = how === 'goodbye' ? this.broker.endingOf(this.info.instance, this.clientId) : undefined
+    if (ending === undefined) this.stream.end()
+    else void ending.then(() => this.stream.end())
     // A peer that does not answer FIN must not keep the socket.
     this.broker.destroyLater(this.stream)
   }

@@ -82,8 +82,7 @@ export class Groups {
       if (group === undefined || !group.hasLocalMembers) {
         this.setBacklog(queue, false)
         this.queues.delete(keyOf(queue.instance, queue.name))
-      }
-      else this.drain(queue.instance, queue.name)
+      } else this.drain(queue.instance, queue.name)
     }
   }
 
@@ -135,15 +134,19 @@ export class Groups {
     queue.wanted += count
     if (queue.isTaking) return
     queue.isTaking = true
-    const taking = queue
-    this.take(queue)
-      .catch((error: unknown) => this.broker.onBackgroundFailure('share group', error))
-      .finally(() => {
-        taking.isTaking = false
-      })
+    this.take(queue).catch((error: unknown) => this.broker.onBackgroundFailure('share group', error))
   }
 
   private async take(queue: GroupQueue): Promise<void> {
+    try {
+      await this.takeWanted(queue)
+    } finally {
+      // In the turn of the last look: what is wanted a moment later starts the next one.
+      queue.isTaking = false
+    }
+  }
+
+  private async takeWanted(queue: GroupQueue): Promise<void> {
     while (queue.wanted > 0) {
       const group = this.broker.routerOf(queue.instance).group(queue.name)
       if (group === undefined) return
@@ -172,6 +175,7 @@ export class Groups {
       for (const id of ids.slice(taken.length)) member.returnGroupId(id)
     }
     if (member.connection.isClosed || !member.subscriptions.has(queue.name)) {
+      for (const { packetId } of taken) member.returnGroupId(packetId)
       await store.returnToGroup(queue.instance, queue.name, member.clientId, false)
       return taken.length > 0
     }

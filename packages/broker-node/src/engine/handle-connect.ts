@@ -25,12 +25,13 @@ import {
   type Will,
 } from '@midge/protocol-core'
 import type { AuthenticationResult, Credentials } from '../ports.ts'
-import type { Connection, Terms } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { describe } from './describe.ts'
 import { Phase } from './phase.ts'
 import { sendAuth } from './send-auth.ts'
 import { Session } from './session.ts'
 import { abandonSession, leaveGroups } from './session-end.ts'
+import type { Terms } from './terms.ts'
 
 /** QoS 1 and 2 messages in flight to a client of MQTT 3.x, which cannot name a Receive Maximum. */
 const INFLIGHT_MAX_V3 = 1024

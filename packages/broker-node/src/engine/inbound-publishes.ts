@@ -231,10 +231,15 @@ export class InboundPublishes {
       return false
     }
     this.outstanding++
-    const limit =
-      connection.version === 5 ? connection.broker.limits.receiveMax : connection.broker.limits.inflightInboundMax
-    if (this.outstanding > limit) {
-      throw new ProtocolError(ReasonCode.receiveMaximumExceeded, `more than ${limit} unacknowledged messages`)
+    const { limits, publisher } = connection.broker
+    if (connection.version !== 5) {
+      // Nobody has told this client of a bound: it is read no further until what it has sent is stored.
+      if (this.outstanding > limits.inflightInboundMax && connection.hasPending) connection.waitFor(publisher.settled())
+    } else if (this.outstanding > limits.receiveMax) {
+      throw new ProtocolError(
+        ReasonCode.receiveMaximumExceeded,
+        `more than ${limits.receiveMax} unacknowledged messages`,
+      )
     }
     if (qos === 2) session?.inboundIds.add(packetId)
     return true

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { BrokerError, type CommitItem, type CommitResult, type OpenedSession, type Store } from '@midge/protocol-core'
-import { ackPacket, DISCONNECT, disconnectPacket, publishPacket, subscribePacket, unsubscribePacket } from './testing/raw-client.ts'
+import {
+  ackPacket,
+  DISCONNECT,
+  disconnectPacket,
+  publishPacket,
+  subscribePacket,
+  unsubscribePacket,
+} from './testing/raw-client.ts'
 import { Gate, overriding, poll, startBroker, type TestBroker, type TestBrokerOptions } from './testing/test-broker.ts'
 
 /** Session Expiry Interval of 100 s. */
@@ -20,7 +27,7 @@ test('a subscription whose client goes away while a hook decides leaves nothing 
   const node = await start(t, {
     authorizeSubscribe: (_client, subscription, done) => {
       asked.open()
-      answer.passed.then(() => done(null, subscription))
+      void answer.passed.then(() => done(null, subscription))
     },
   })
   const client = await node.dial()
@@ -344,7 +351,10 @@ test('PUBREL for a message that is still being stored is answered after PUBREC',
   })
   const client = await node.dial()
   await client.open({ clientId: 'kept', ...KEEP })
-  client.send(publishPacket('a', 'x', { qos: 2, packetId: 5 }), publishPacket('a', 'x', { qos: 2, packetId: 5, dup: true }))
+  client.send(
+    publishPacket('a', 'x', { qos: 2, packetId: 5 }),
+    publishPacket('a', 'x', { qos: 2, packetId: 5, dup: true }),
+  )
   client.send(ackPacket(0x62, 5))
   await committing.passed
   committed.open()

@@ -88,7 +88,8 @@ export async function withdraw(
 export async function leaveGroups(broker: BrokerCore, instance: string, topicFilters: Iterable<string>): Promise<void> {
   for (const topicFilter of topicFilters) {
     if (parseShare(topicFilter) === undefined) continue
-    if (broker.routerOf(instance).group(topicFilter) === undefined) await broker.store.deleteGroup(instance, topicFilter)
+    if (broker.routerOf(instance).group(topicFilter) === undefined)
+      await broker.store.deleteGroup(instance, topicFilter)
     else broker.groups.announce(instance, topicFilter)
   }
 }

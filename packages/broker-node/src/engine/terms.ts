@@ -1,0 +1,26 @@
+/** What CONNECT settled for the life of the connection. */
+export interface Terms {
+  keepAliveMs: number
+  /** Client's Receive Maximum. */
+  receiveMax: number
+  /** Client's Maximum Packet Size; the protocol's own bound when it set none. */
+  packetBytesMax: number
+  requestProblemInformation: boolean
+  sessionExpirySeconds: number
+  hasWill: boolean
+  authenticationMethod: string | undefined
+  /** Topic aliases the client accepts. */
+  topicAliasMax: number
+}
+
+/** Before CONNECT. */
+export const NO_TERMS: Terms = {
+  keepAliveMs: 0,
+  receiveMax: 65_535,
+  packetBytesMax: 0xffff_ffff,
+  requestProblemInformation: true,
+  sessionExpirySeconds: 0,
+  hasWill: false,
+  authenticationMethod: undefined,
+  topicAliasMax: 0,
+}
