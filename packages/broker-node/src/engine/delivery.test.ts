@@ -1,8 +1,24 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Store } from '@midge/protocol-core'
-import { ackPacket, DISCONNECT, publishPacket, type RawClient, subscribePacket } from './testing/raw-client.ts'
-import { Gate, overriding, poll, startBroker, type TestBroker, type TestBrokerOptions } from './testing/test-broker.ts'
+import {
+  ackPacket,
+  connectPacket,
+  DISCONNECT,
+  publishPacket,
+  type RawClient,
+  subscribePacket,
+} from './testing/raw-client.ts'
+import { ScriptedStream } from './testing/scripted-stream.ts'
+import {
+  Gate,
+  overriding,
+  poll,
+  startBroker,
+  TEST_INFO,
+  type TestBroker,
+  type TestBrokerOptions,
+} from './testing/test-broker.ts'
 import { type AedesPublishInput, toMessage } from './translate.ts'
 
 const KEEP = [0x11, 0, 0, 0, 100]
@@ -304,4 +320,32 @@ test('sessions that are gone leave nothing in the router, the routes or the coun
   assert.equal(node.counters.sessionsCurrent, 0)
   assert.equal(node.broker.core.openings.isEmpty, true)
   await poll(() => node.broker.core.endingOf('default', 'c19') === undefined, 'no ending is kept')
+})
+
+test('instances do not meet: the same client id in the same group of two of them', async t => {
+  const acked: string[] = []
+  const node = await start(t, {
+    wrapStore: store =>
+      overriding(store, {
+        ackGroup: (...call: Parameters<Store['ackGroup']>) => {
+          acked.push(`${call[0]} ${call[3]}`)
+          return store.ackGroup(...call)
+        },
+      }),
+  })
+  const streams = ['one', 'two'].map(instance => {
+    const stream = new ScriptedStream()
+    node.broker.core.accept(stream, { ...TEST_INFO, instance })
+    stream.feed(connectPacket({ clientId: 'member' }))
+    stream.feed(subscribePacket(5, 1, [{ filter: '$share/g/a', options: 1 }]))
+    return stream
+  })
+  await poll(() => streams.every(stream => stream.frames.length === 2), 'both have SUBACK')
+  for (const stream of streams) stream.feed(publishPacket('a', 'x', { qos: 1 }))
+  await poll(() => streams.every(stream => stream.deliveries(5).length === 1), 'each has its own message')
+  // In one turn, so that they share the flush of the tick.
+  for (const stream of streams) stream.feed(ackPacket(0x40, stream.deliveries(5)[0]?.packetId ?? 0))
+  await poll(() => acked.length === 2, 'both are told to the store')
+  assert.deepEqual(acked.sort(), ['one 1', 'two 1'])
+  assert.ok(streams.every(stream => stream.deliveries(5).length === 1))
 })

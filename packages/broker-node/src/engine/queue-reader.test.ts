@@ -42,6 +42,7 @@ class Bench {
   nowMs = 1000
   isOpen = true
   failing = false
+  whileLooking: (() => Promise<void>) | undefined
   drops = 0
   readonly reader: QueueReader
   private flushes: QueueReader[] = []
@@ -96,7 +97,11 @@ class Bench {
           const all = [...bench.entries.values()].sort((a, b) => a.seq - b.seq)
           return all.filter(({ seq }) => seq >= from).slice(0, count)
         },
-        tailSeq: async () => bench.tail,
+        tailSeq: async () => {
+          const { tail } = bench
+          await bench.whileLooking?.()
+          return tail
+        },
         ackQueue: async (_i: string, _c: string, _e: number, upTo: number) => {
           if (bench.failing) throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'down')
           bench.acked.push(upTo)
@@ -198,6 +203,19 @@ test('an announcement about an earlier session of the client id loses nothing of
   bench.commit(2)
   await bench.settle()
   assert.deepEqual(bench.seqs, [1, 2])
+})
+
+test('a message stored while the true tail is looked up is not lost', async () => {
+  const bench = new Bench()
+  bench.whileLooking = async () => {
+    bench.whileLooking = undefined
+    bench.commit(1)
+    await Promise.resolve()
+  }
+  bench.reader.onGrew(500)
+  await bench.settle()
+  await bench.settle()
+  assert.deepEqual(bench.seqs, [1])
 })
 
 test('a failing store is reported, and nothing acknowledged is forgotten', async () => {

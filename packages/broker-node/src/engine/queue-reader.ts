@@ -37,6 +37,8 @@ export class QueueReader {
   private readonly ackedAhead = new Set<number>()
   private readonly releasing: { seq: number; packetId: number }[] = []
   private ackedUpTo: number
+  /** Announced since the last look at the true tail, below the one believed in. */
+  private lowerHint = 0
   private isReading = false
   private isFlushQueued = false
   private isReleasing = false
@@ -68,12 +70,14 @@ export class QueueReader {
   /** The queue has grown, by whoever's commit. */
   onGrew(tailSeq: number): void {
     if (tailSeq > this.tailSeq) this.tailSeq = tailSeq
+    else if (tailSeq > this.lowerHint) this.lowerHint = tailSeq
     this.pump()
   }
 
   /** This node has just stored `message` as `seq`. */
   onCommitted(seq: number, message: Message, qos: Qos, retain: boolean, subscriptionIds: number[] | undefined): void {
     if (seq > this.tailSeq) this.tailSeq = seq
+    else if (seq > this.lowerHint) this.lowerHint = seq
     if (
       seq === this.nextSeq &&
       !this.isReading &&
@@ -168,9 +172,10 @@ export class QueueReader {
    */
   private async skipExpired(announced: number): Promise<void> {
     const { session } = this
+    this.lowerHint = 0
     const tailSeq = await session.connection.broker.store.tailSeq(session.instance, session.clientId)
     if (tailSeq >= announced) this.skipTo(announced + 1)
-    else if (this.tailSeq === announced) this.tailSeq = Math.max(tailSeq, this.nextSeq - 1)
+    else if (this.tailSeq === announced) this.tailSeq = Math.max(tailSeq, this.lowerHint, this.nextSeq - 1)
   }
 
   /** Passes over entries that no longer exist, as if acknowledged. */
