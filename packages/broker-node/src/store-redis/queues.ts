@@ -25,12 +25,14 @@ export class Queues {
         keys: [record, queue, released],
         args: [epoch, from, countMax, READ_BYTES_MAX],
       })
-      const [first, tail, values, flags] = toList(reply)
+      const [first, tail, values, flags, sent] = toList(reply)
       const entries = toList(values)
       const nowMs = Date.now()
+      const sentSeq = toNumber(sent)
       const found = toEntries(toNumber(first), entries, toList(flags)).filter(
-        // A released entry owes a PUBREL, which has no expiry.
-        entry => entry.released || entry.message.expiresAtMs === 0 || entry.message.expiresAtMs > nowMs,
+        // A delivery that has begun is completed, expired or not. v5 [MQTT-4.3.3-7].
+        ({ seq, released, message: { expiresAtMs } }) =>
+          released || seq <= sentSeq || expiresAtMs === 0 || expiresAtMs > nowMs,
       )
       from = toNumber(first) + entries.length
       // An empty answer means that there is nothing more, so a run of expired entries may not look like one.

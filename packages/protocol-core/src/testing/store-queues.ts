@@ -271,6 +271,18 @@ export const queueContract: StoreTests = {
     assert.deepEqual(payloadsOf(entries.slice(1)), ['later', 'never'])
   },
 
+  'an expired message that may have been sent is read again': async f => {
+    const { epoch } = await f.open('c')
+    const expiresAtMs = Date.now() + 50
+    for (const payload of ['sent', 'not sent']) {
+      await f.commit({ message: message('t', payload, { expiresAtMs }), sessions: [target('c', { qos: 2 })] })
+    }
+    await f.close('c', epoch, { sentSeq: 1 })
+    const resumed = await f.open('c')
+    await f.clockPasses(expiresAtMs)
+    assert.deepEqual(payloadsOf(await f.store.readQueue(INSTANCE, 'c', resumed.epoch, 1, 10)), ['sent'])
+  },
+
   'a QoS 2 packet id commits once, until it is forgotten': async f => {
     const { epoch } = await f.open('pub')
     await f.openAndClose('sub')

@@ -52,7 +52,7 @@ elseif exists then
   ended, groups = endSession(sid)
   job = addGroupJob(oldId, 'drop', groups, ARGV[6])
 end
-redis.call('HSET', K.s, 'ep', epoch, 'node', nodeId, 'exp', ARGV[4], 'h', head, 't', tail)
+redis.call('HSET', K.s, 'ep', epoch, 'node', nodeId, 'exp', ARGV[4], 'h', head, 't', tail, 'sent', sent)
 if not resumed then redis.call('HSET', K.s, 'b', 0) end
 if ARGV[7] ~= '' then redis.call('HSET', K.s, 'will', ARGV[7], 'wd', ARGV[8]) end
 redis.call('ZADD', KEYS[11], 0, nodeId .. '|' .. sid)
