@@ -15,10 +15,10 @@ const HELP = `npm run bench -- [options]
   --rounds N                          rounds, brokers take turns (default 3)
   --json FILE                         where the results go (default bench-results/<time>.json)
   --from FILE                         measure nothing, take the results of an earlier run
-  --write-docs                        put the table into docs/performance.md
+  --write-docs                        put the table into docs/performance.md and README.md
   --profile FOLDER                    Midge's nodes leave CPU profiles there; figures are then lower
   --micro [NAME…]                     the micro benches instead`
-const DOCS = join(repositoryRoot, 'docs/performance.md')
+const DOCS = ['docs/performance.md', 'README.md'].map(name => join(repositoryRoot, name))
 const [BEGIN, END] = ['<!-- bench:begin -->', '<!-- bench:end -->']
 
 function fail(text: string): never {
@@ -50,10 +50,12 @@ async function runRound(
 }
 
 function writeDocs(results: Results): void {
-  const text = readFileSync(DOCS, 'utf8')
-  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)]
-  if (begin < 0 || end < begin) fail(`${DOCS} has no ${BEGIN} … ${END}`)
-  writeFileSync(DOCS, `${text.slice(0, begin + BEGIN.length)}\n${markdownTable(results)}\n${text.slice(end)}`)
+  for (const path of DOCS) {
+    const text = readFileSync(path, 'utf8')
+    const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)]
+    if (begin < 0 || end < begin) fail(`${path} has no ${BEGIN} … ${END}`)
+    writeFileSync(path, `${text.slice(0, begin + BEGIN.length)}\n${markdownTable(results)}\n${text.slice(end)}`)
+  }
 }
 
 /** What a run consists of. */
