@@ -171,7 +171,7 @@ export class Connection {
       this.partialBytes >= 5
         ? partial
         : Buffer.concat([partial.subarray(0, this.partialBytes), chunk.subarray(0, headEnd)])
-    const scan = scanFrame(known, 0, Math.max(this.partialBytes, known === partial ? this.partialBytes : known.length))
+    const scan = scanFrame(known, 0, known === partial ? this.partialBytes : known.length)
     const total = scan <= 0 ? 0 : (scan >>> 3) + (scan & 7)
     if (total === 0 || total <= this.partialBytes) {
       this.partial = undefined

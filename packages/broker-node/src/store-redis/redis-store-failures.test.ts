@@ -11,6 +11,8 @@ import {
   LIMITS,
   open,
   silentLogger,
+  startTwoStores,
+  stopTwoStores,
   textOf,
   toSessions,
   until,
@@ -23,19 +25,11 @@ describe('RedisStore when Redis fails', () => {
   let b: RedisStore
 
   before(async () => {
-    redis = await startRedis()
-    admin = new Redis(redis.url, { disableClientInfo: true })
-    admin.on('error', () => {})
-    a = connect(redis.url, 'node-a')
-    b = connect(redis.url, 'node-b')
-    await Promise.all([a.ready, b.ready])
+    ;({ redis, admin, a, b } = await startTwoStores())
   })
 
   after(async () => {
-    await a.stop()
-    await b.stop()
-    admin.disconnect()
-    await redis.stop()
+    await stopTwoStores({ redis, admin, a, b })
   })
 
   beforeEach(async () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
-import { Redis } from 'ioredis'
-import { startRedis, type TestRedis } from '../testing/redis-server.ts'
+import type { Redis } from 'ioredis'
+import type { TestRedis } from '../testing/redis-server.ts'
 import type { RedisStore } from './index.ts'
-import { connect, INSTANCE, leftovers, retained } from './redis-store.test.support.ts'
+import { INSTANCE, leftovers, retained, startTwoStores, stopTwoStores } from './redis-store.test.support.ts'
 
 describe('RedisStore: retained messages', () => {
   let redis: TestRedis
@@ -12,19 +12,11 @@ describe('RedisStore: retained messages', () => {
   let b: RedisStore
 
   before(async () => {
-    redis = await startRedis()
-    admin = new Redis(redis.url, { disableClientInfo: true })
-    admin.on('error', () => {})
-    a = connect(redis.url, 'node-a')
-    b = connect(redis.url, 'node-b')
-    await Promise.all([a.ready, b.ready])
+    ;({ redis, admin, a, b } = await startTwoStores())
   })
 
   after(async () => {
-    await a.stop()
-    await b.stop()
-    admin.disconnect()
-    await redis.stop()
+    await stopTwoStores({ redis, admin, a, b })
   })
 
   beforeEach(async () => {

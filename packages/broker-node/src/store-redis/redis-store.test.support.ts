@@ -10,8 +10,9 @@ import {
   type StoredWill,
   type Subscription,
 } from '@midge/protocol-core'
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
+import { startRedis, type TestRedis } from '../testing/redis-server.ts'
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from './index.ts'
 
 export const INSTANCE: string = DEFAULT_INSTANCE
@@ -158,4 +159,29 @@ export function close(
 /** Everything in Redis but the epoch counters, which stay on purpose. */
 export async function leftovers(admin: Redis): Promise<string[]> {
   return (await admin.keys('*')).filter(key => !key.startsWith('midge:epoch:')).sort()
+}
+
+/** A Redis of its own, a plain connection to look into it, and the stores of two nodes on it. */
+export interface TwoStores {
+  redis: TestRedis
+  admin: Redis
+  a: RedisStore
+  b: RedisStore
+}
+
+export async function startTwoStores(): Promise<TwoStores> {
+  const redis = await startRedis()
+  const admin = new Redis(redis.url, { disableClientInfo: true })
+  admin.on('error', () => {})
+  const a = connect(redis.url, 'node-a')
+  const b = connect(redis.url, 'node-b')
+  await Promise.all([a.ready, b.ready])
+  return { redis, admin, a, b }
+}
+
+export async function stopTwoStores({ redis, admin, a, b }: TwoStores): Promise<void> {
+  await a.stop()
+  await b.stop()
+  admin.disconnect()
+  await redis.stop()
 }

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { SESSION_EXPIRY_NEVER } from '@midge/protocol-core'
-import { Redis } from 'ioredis'
-import { startRedis, type TestRedis } from '../testing/redis-server.ts'
+import type { Redis } from 'ioredis'
+import type { TestRedis } from '../testing/redis-server.ts'
 import type { RedisStore } from './index.ts'
 import {
   close,
-  connect,
   INSTANCE,
   isFenced,
   leftovers,
   message,
   open,
+  startTwoStores,
+  stopTwoStores,
   subscription,
   textOf,
   toGroup,
@@ -27,19 +28,11 @@ describe('RedisStore', () => {
   let b: RedisStore
 
   before(async () => {
-    redis = await startRedis()
-    admin = new Redis(redis.url, { disableClientInfo: true })
-    admin.on('error', () => {})
-    a = connect(redis.url, 'node-a')
-    b = connect(redis.url, 'node-b')
-    await Promise.all([a.ready, b.ready])
+    ;({ redis, admin, a, b } = await startTwoStores())
   })
 
   after(async () => {
-    await a.stop()
-    await b.stop()
-    admin.disconnect()
-    await redis.stop()
+    await stopTwoStores({ redis, admin, a, b })
   })
 
   beforeEach(async () => {
