@@ -27,12 +27,12 @@ const LAYERS: readonly Layer[] = [
   { at: `${NODE}/index.ts`, own: [...CONTRACT, 'engine'] },
   { at: `${NODE}/ports.ts`, packages: [CORE, 'node:'] },
   { at: `${NODE}/counters.ts` },
-  // The object graph: the only file that sees two siblings.
-  { at: `${NODE}/compose.ts`, own: [''], packages: [CORE, '@midge/metrics-exporter', 'node:'] },
+  // The object graph: the only folder that sees two siblings.
+  { at: `${NODE}/compose`, own: [''], packages: [CORE, '@midge/metrics-exporter', 'node:'] },
   // The command line is the other edge: it loads the configuration, logs, and hands the node to the process.
   {
     at: `${NODE}/cli`,
-    own: [...CONTRACT, 'compose.ts', 'config', 'lifecycle', 'observe', 'http/status.ts'],
+    own: [...CONTRACT, 'compose', 'config', 'lifecycle', 'observe', 'http/status.ts'],
     packages: [CORE, 'commander', 'node:'],
   },
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
@@ -184,9 +184,9 @@ for (const [path, specifier, isFine] of [
   [`${NODE}/http/x.ts`, 'aedes', false],
   [`${NODE}/store-redis/x.ts`, 'mqemitter-redis', false],
   [`${NODE}/cli/x.ts`, '../engine/broker.ts', false],
-  [`${NODE}/cli/x.ts`, '../compose.ts', true],
+  [`${NODE}/cli/x.ts`, '../compose/start-node.ts', true],
   [`${NODE}/cli/cluster/x.ts`, '../../config/load.ts', true],
-  [`${NODE}/compose.ts`, './store-redis/index.ts', true],
+  [`${NODE}/compose/x.ts`, '../store-redis/index.ts', true],
   [`${NODE}/brand-new/x.ts`, './y.ts', false],
   ['test/conformance/x.test.ts', '@midge/protocol-core', false],
   ['test/conformance/x.test.ts', '../support/raw-client.ts', true],

@@ -14,7 +14,7 @@ export interface StartOptions extends LoadOptions {
   details?: boolean | undefined
 }
 
-/** Builds and starts a node; `compose.ts` has the real one. */
+/** Builds and starts a node; `compose/start-node.ts` has the real one. */
 export type StartNode = (config: Config, logger: Logger) => Promise<RunningNode>
 
 const LAG_WARN_MS = 500
@@ -23,7 +23,7 @@ const CRASH_DRAIN_MS = 10_000
 const SAME_KEYPRESS_MS = 300
 
 async function startComposed(config: Config, logger: Logger): Promise<RunningNode> {
-  const { startNode } = await import('../compose.ts')
+  const { startNode } = await import('../compose/start-node.ts')
   return startNode(config, logger)
 }
 

@@ -20,7 +20,7 @@ export interface Details {
   store: string
 }
 
-/** A node that has been started; `startNode` of `compose.ts` makes it. */
+/** A node that has been started; `startNode` of `compose/` makes it. */
 export interface RunningNode {
   details(): Details
   /** Becomes unready, moves clients off, flushes, leaves the cluster; resolves when nothing is owed to anybody. */

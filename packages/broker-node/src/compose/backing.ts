@@ -1,0 +1,29 @@
+import type { Directory, NodeLink, QueueLimits, Store } from '@midge/protocol-core'
+import type { Config } from '../config/schema.ts'
+
+/** The part of the configuration that chooses and shapes a {@link Backing}. */
+export type BackingConfig = Pick<Config, 'nodeId' | 'dataDir' | 'durability' | 'redis' | 'limits' | 'suback'>
+
+/** Where a node keeps its state and how it reaches its peers; chosen by `redis.url`. */
+export interface Backing {
+  kind: 'memory' | 'embedded' | 'redis'
+  store: Store
+  directory: Directory
+  link: NodeLink
+  /** Resolves when the store can be used for the first time. */
+  ready: Promise<void>
+  /** Ends connections that were open when a process of this node id died; called before the listeners open. */
+  recover(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** The bounds of queues in the words of the `Store` port. */
+export function queueLimits(config: Pick<Config, 'limits'>): QueueLimits {
+  const { limits } = config
+  return {
+    offlineMessagesMax: limits.offlineQueueMessages,
+    offlineBytesMax: limits.offlineQueueBytes,
+    onlineMessagesMax: limits.onlineQueueMessages,
+    onlineBytesMax: limits.onlineQueueBytes,
+  }
+}

@@ -1,0 +1,52 @@
+import { DEFAULT_INSTANCE } from '@midge/protocol-core'
+import type { Config } from '../config/schema.ts'
+import type { ListenerKind, ListenerOptions } from '../listeners/options.ts'
+
+/** Room for the frame headers of a WebSocket message that carries one MQTT packet. */
+const WEB_SOCKET_SLACK_BYTES = 64 * 1024
+
+/** Connections beyond the limit that may be open at one time to be told so. */
+const REFUSED_CONNECTIONS_MAX = 1000
+
+const KINDS: readonly ListenerKind[] = ['tcp', 'tls', 'ws', 'wss']
+
+/** The listeners that are switched on, in the order in which they open. */
+export function planListeners(config: Pick<Config, 'listeners' | 'limits'>): ListenerOptions[] {
+  const active = KINDS.filter(kind => config.listeners[kind].port !== 0)
+  const otherPorts: Partial<Record<ListenerKind, number>> = {}
+  for (const kind of active) otherPorts[kind] = config.listeners[kind].port
+  return active.map(kind => optionsOf(config, kind, otherPorts))
+}
+
+function optionsOf(
+  config: Pick<Config, 'listeners' | 'limits'>,
+  kind: ListenerKind,
+  otherPorts: Partial<Record<ListenerKind, number>>,
+): ListenerOptions {
+  const { limits, listeners } = config
+  const { host, port, proxyProtocol } = listeners[kind]
+  const options: ListenerOptions = {
+    kind,
+    host,
+    port,
+    setting: `listeners.${kind}.port`,
+    instance: DEFAULT_INSTANCE,
+    // The engine refuses with a reason beyond the limit; only a flood of refused ones is cut off here.
+    connectionsMax: limits.connectionsMax + REFUSED_CONNECTIONS_MAX,
+    connectTimeoutMs: limits.connectTimeoutMs,
+    proxyProtocol,
+    otherPorts,
+  }
+  if (kind === 'tls' || kind === 'wss') {
+    const { certFile = '', keyFile = '', caFile, requireClientCert, minVersion, certCnAsUsername } = listeners[kind]
+    options.tls = { certFile, keyFile, caFile, requireClientCert, minVersion }
+    options.tellCertCommonName = certCnAsUsername
+  }
+  if (kind === 'ws' || kind === 'wss') {
+    options.webSocket = {
+      paths: listeners[kind].paths,
+      payloadBytesMax: limits.maxPacketBytes + WEB_SOCKET_SLACK_BYTES,
+    }
+  }
+  return options
+}

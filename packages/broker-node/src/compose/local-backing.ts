@@ -1,0 +1,29 @@
+import { LocalDirectory } from '../cluster-local/local-directory.ts'
+import { NoLink } from '../cluster-local/no-link.ts'
+import { MEMORY_DATA_DIR } from '../config/schema.ts'
+import type { Logger } from '../ports.ts'
+import { openLocalStore } from '../store-local/index.ts'
+import { type Backing, type BackingConfig, queueLimits } from './backing.ts'
+
+/** A node that is alone: the embedded store in its data folder, or in memory. */
+export async function openLocalBacking(config: BackingConfig, logger: Logger): Promise<Backing> {
+  const isInMemory = config.dataDir === MEMORY_DATA_DIR || config.durability === 'memory'
+  const store = await openLocalStore({
+    dataDir: config.dataDir,
+    durability: isInMemory ? 'memory' : config.durability,
+    limits: queueLimits(config),
+    onProgress: progress => logger.info({ event: 'store.loading', ...progress }, 'reading the store back'),
+  })
+  const directory = new LocalDirectory({ listSubscriptions: () => store.listSubscriptions() })
+  return {
+    kind: isInMemory ? 'memory' : 'embedded',
+    store,
+    directory,
+    link: new NoLink(),
+    ready: Promise.resolve(),
+    recover: async () => {
+      await store.recover(Date.now())
+    },
+    stop: () => store.stop(),
+  }
+}

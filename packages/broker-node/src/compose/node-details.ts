@@ -1,0 +1,41 @@
+import { DEFAULT_INSTANCE } from '@midge/protocol-core'
+import type { Config } from '../config/schema.ts'
+import type { BootstrapUser } from '../lifecycle/bootstrap.ts'
+import type { Details } from '../lifecycle/running-node.ts'
+import type { ListenerKind, RunningListener } from '../listeners/options.ts'
+import type { Backing } from './backing.ts'
+
+/** What the details of a node are read from. */
+export interface DetailsParts {
+  config: Config
+  backing: Backing
+  listeners: readonly RunningListener[]
+  /** Port of the HTTP server that is really bound; `undefined` when it is off. */
+  httpPort: number | undefined
+  user: BootstrapUser
+}
+
+/** What a person needs to connect, with the ports that are really bound. */
+export function detailsOf({ config, backing, listeners, httpPort, user }: DetailsParts): Details {
+  const portOf = (kind: ListenerKind): number | undefined => listeners.find(item => item.kind === kind)?.address.port
+  return {
+    nodeId: config.nodeId,
+    instance: DEFAULT_INSTANCE,
+    host: reachable(config.listeners.tcp.host),
+    tcpPort: portOf('tcp'),
+    tlsPort: portOf('tls'),
+    wsPort: portOf('ws'),
+    wssPort: portOf('wss'),
+    httpUrl: httpPort === undefined ? undefined : `http://${reachable(config.http.host)}:${httpPort}`,
+    username: user.username,
+    password: user.password,
+    isPasswordGenerated: user.generated,
+    isAnonymousAllowed: config.auth.anonymous,
+    store: backing.kind === 'redis' ? 'Redis' : backing.kind === 'memory' ? 'memory' : `embedded in ${config.dataDir}`,
+  }
+}
+
+/** A wildcard is an address to bind, not one to connect to. */
+function reachable(host: string): string {
+  return host === '0.0.0.0' || host === '::' ? 'localhost' : host
+}

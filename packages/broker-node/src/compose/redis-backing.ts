@@ -1,0 +1,58 @@
+import type { Store } from '@midge/protocol-core'
+import { createRedisCluster } from '../cluster-redis/create-redis-cluster.ts'
+import { type Counters, DropReason } from '../counters.ts'
+import type { Logger } from '../ports.ts'
+import { openRedisStore, type RedisStore } from '../store-redis/index.ts'
+import { type Backing, type BackingConfig, queueLimits } from './backing.ts'
+
+const REAP_COUNT_MAX = 500
+
+/** A node of a cluster: store and peers are reached through one Redis. */
+export async function openRedisBacking(
+  config: BackingConfig,
+  url: string,
+  { logger, counters }: { logger: Logger; counters: Counters },
+): Promise<Backing> {
+  const { nodeId, durability } = config
+  const { keyPrefix } = config.redis
+  const store = openRedisStore({ url, nodeId, keyPrefix, limits: queueLimits(config), durability, logger })
+  const cluster = await createRedisCluster({
+    url,
+    nodeId,
+    keyPrefix: `${keyPrefix}:`,
+    logger,
+    timings: { barrierMs: config.suback.barrierMs },
+    onDropped: (_nodeId, count) => counters.drop(DropReason.linkFull, count),
+    onGap: (_nodeId, frames) => {
+      counters.linkFramesLost += frames
+    },
+    onUnreadable: () => {
+      counters.linkFramesUnreadable++
+    },
+  })
+  return {
+    kind: 'redis',
+    store,
+    directory: cluster.directory,
+    link: cluster.link,
+    ready: store.ready.then(() => warnOfSettings(store, logger)),
+    recover: () => reapOwn(store, nodeId),
+    stop: async () => {
+      await cluster.stop()
+      await store.stop()
+    },
+  }
+}
+
+/** Says once which settings of Redis promise less than the durability that is configured; too old a Redis rejects. */
+async function warnOfSettings(store: RedisStore, logger: Logger): Promise<void> {
+  for (const { code, text } of await store.check()) logger.warn({ event: 'store.setting', setting: code }, text)
+}
+
+/** By now the node id is ours alone, so whatever it has open in the store is of a process that is gone. */
+async function reapOwn(store: Store, nodeId: string): Promise<void> {
+  let count: number
+  do {
+    count = await store.reapNode(nodeId, Date.now(), REAP_COUNT_MAX)
+  } while (count > 0)
+}
