@@ -1,6 +1,6 @@
 export { Counters, DropReason } from './counters.ts'
-export { type AedesHookSet, MidgeBroker, type MidgeBrokerOptions } from './engine/broker.ts'
-export type { EngineLimits } from './engine/limits.ts'
+export { type AedesHookSet, MidgeBroker, type MidgeBrokerOptions } from './engine/aedes/broker.ts'
+export type { EngineLimits } from './engine/ground/limits.ts'
 export type {
   AuthExchange,
   AuthenticationResult,

@@ -52,6 +52,7 @@ export {
   FrameWriter,
   NODE_ID_BYTES_MAX,
 } from './frame.ts'
+export { instanceKey } from './instance-key.ts'
 export { keepAliveTimeoutMs } from './keep-alive.ts'
 export {
   BINARY_BYTES_MAX,

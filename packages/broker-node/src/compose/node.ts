@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts'
-import type { MidgeBroker } from '../engine/broker.ts'
+import type { MidgeBroker } from '../engine/aedes/broker.ts'
 import type { HttpServer } from '../http/server.ts'
 import type { BootstrapUser } from '../lifecycle/bootstrap.ts'
 import type { Readiness } from '../lifecycle/readiness.ts'

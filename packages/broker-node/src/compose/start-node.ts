@@ -1,6 +1,6 @@
 import { type Config, MEMORY_DATA_DIR } from '../config/schema.ts'
 import { Counters } from '../counters.ts'
-import { MidgeBroker } from '../engine/broker.ts'
+import { MidgeBroker } from '../engine/aedes/broker.ts'
 import { startHttp } from '../http/server.ts'
 import { ensureBootstrapUser } from '../lifecycle/bootstrap.ts'
 import { Readiness } from '../lifecycle/readiness.ts'

@@ -3,6 +3,7 @@ import {
   BrokerError,
   type Directory,
   type DirectoryListener,
+  instanceKey,
   type LinkListener,
   type Message,
   type NodeLink,
@@ -15,18 +16,19 @@ import {
 } from '@midge/protocol-core'
 import type { Counters } from '../counters.ts'
 import type { ConnectionInfo, EnhancedAuthenticator, Logger } from '../ports.ts'
-import { Connection } from './connection.ts'
-import { describe } from './describe.ts'
-import { Groups } from './groups.ts'
-import type { Hooks } from './hooks.ts'
-import type { EngineLimits } from './limits.ts'
-import { type Hints, Openings } from './openings.ts'
-import { Publisher } from './publisher.ts'
-import type { QueueReader } from './queue-reader.ts'
-import { Router } from './router.ts'
-import type { Session } from './session.ts'
-import { endSession } from './session-end.ts'
-import { Sweeper } from './sweeper.ts'
+import { Connection } from './connection/connection.ts'
+import { describe } from './connection/describe.ts'
+import { Groups } from './delivery/groups.ts'
+import { Publisher } from './delivery/publisher.ts'
+import type { CloseHow } from './ground/close-how.ts'
+import type { Hooks } from './ground/hooks.ts'
+import type { EngineLimits } from './ground/limits.ts'
+import { Router } from './routing/router.ts'
+import { type Hints, Openings } from './sessions/openings.ts'
+import type { QueueReader } from './sessions/queue-reader.ts'
+import type { Session } from './sessions/session.ts'
+import { endSession } from './sessions/session-end.ts'
+import { Sweeper } from './sessions/sweeper.ts'
 
 /** How long a peer may take to answer the end of its connection before the socket is destroyed. */
 const LINGER_MS = 2000
@@ -149,7 +151,7 @@ export class BrokerCore {
   }
 
   sessionOf(instance: string, clientId: string): Session | undefined {
-    return this.sessions.get(sessionKey(instance, clientId))
+    return this.sessions.get(instanceKey(instance, clientId))
   }
 
   /**
@@ -165,7 +167,7 @@ export class BrokerCore {
    * @returns false when a newer one is already there: the caller's connection has been overtaken
    */
   register(session: Session): boolean {
-    const key = sessionKey(session.instance, session.clientId)
+    const key = instanceKey(session.instance, session.clientId)
     const other = this.sessions.get(key)
     if (other !== undefined && other.epoch > session.epoch) return false
     if (this.openings.overtakenBy(session.instance, session.clientId) >= session.epoch) return false
@@ -176,7 +178,7 @@ export class BrokerCore {
   }
 
   unregister(session: Session): void {
-    const key = sessionKey(session.instance, session.clientId)
+    const key = instanceKey(session.instance, session.clientId)
     if (this.sessions.get(key) === session) this.sessions.delete(key)
     this.counters.sessionsCurrent = this.sessions.size
   }
@@ -184,7 +186,7 @@ export class BrokerCore {
   /** Tells the cluster what this node wants of a filter, if that has changed. */
   updateRoute(instance: string, topicFilter: string): void {
     const interest = this.routerOf(instance).interestIn(topicFilter)
-    const key = `${instance}\n${topicFilter}`
+    const key = instanceKey(instance, topicFilter)
     if ((this.interests.get(key) ?? RouteInterest.none) === interest) return
     if (interest === RouteInterest.none) this.interests.delete(key)
     else this.interests.set(key, interest)
@@ -251,7 +253,7 @@ export class BrokerCore {
 
   // --- ends of connections -----------------------------------------------------------------------------------------
 
-  onConnectionEnded(connection: Connection, how: 'fenced' | 'error' | 'goodbye' | 'refused', wasOpen: boolean): void {
+  onConnectionEnded(connection: Connection, how: CloseHow, wasOpen: boolean): void {
     this.connections.delete(connection)
     this.counters.connectionsCurrent--
     this.counters.connectionsClosed++
@@ -263,7 +265,7 @@ export class BrokerCore {
       )
     }
     if (session === undefined) return
-    const key = sessionKey(session.instance, session.clientId)
+    const key = instanceKey(session.instance, session.clientId)
     const earlier = this.endings.get(key)
     const ending = endSession(this, session, how)
       .catch((error: unknown) => this.onBackgroundFailure('end of a session', error))
@@ -277,7 +279,7 @@ export class BrokerCore {
 
   /** Resolves when the store knows how earlier connections of this client have ended. */
   endingOf(instance: string, clientId: string): Promise<void> | undefined {
-    return this.endings.get(sessionKey(instance, clientId))
+    return this.endings.get(instanceKey(instance, clientId))
   }
 
   destroyLater(stream: Duplex): void {
@@ -420,8 +422,4 @@ export class BrokerCore {
       },
     }
   }
-}
-
-function sessionKey(instance: string, clientId: string): string {
-  return `${instance}\n${clientId}`
 }

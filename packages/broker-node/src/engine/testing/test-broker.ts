@@ -6,8 +6,8 @@ import { NoLink } from '../../cluster-local/no-link.ts'
 import { Counters } from '../../counters.ts'
 import type { ConnectionInfo, Logger } from '../../ports.ts'
 import { openLocalStore } from '../../store-local/index.ts'
-import { MidgeBroker, type MidgeBrokerOptions } from '../broker.ts'
-import type { EngineLimits } from '../limits.ts'
+import { MidgeBroker, type MidgeBrokerOptions } from '../aedes/broker.ts'
+import type { EngineLimits } from '../ground/limits.ts'
 import { RawClient } from './raw-client.ts'
 
 export const TEST_LIMITS: EngineLimits = {

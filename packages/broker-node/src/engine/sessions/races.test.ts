@@ -8,8 +8,8 @@ import {
   publishPacket,
   subscribePacket,
   unsubscribePacket,
-} from './testing/raw-client.ts'
-import { Gate, overriding, poll, startBroker, type TestBroker, type TestBrokerOptions } from './testing/test-broker.ts'
+} from '../testing/raw-client.ts'
+import { Gate, overriding, poll, startBroker, type TestBroker, type TestBrokerOptions } from '../testing/test-broker.ts'
 
 /** Session Expiry Interval of 100 s. */
 const KEEP = { properties: [0x11, 0, 0, 0, 100] }

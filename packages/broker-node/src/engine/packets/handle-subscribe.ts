@@ -9,10 +9,10 @@ import {
   type Subscription,
   type UnsubscribePacket,
 } from '@midge/protocol-core'
-import type { Connection } from './connection.ts'
-import { replayRetained } from './retained-replay.ts'
-import type { Session } from './session.ts'
-import { leaveGroups } from './session-end.ts'
+import type { Connection } from '../connection/connection.ts'
+import { replayRetained } from '../delivery/retained-replay.ts'
+import type { Session } from '../sessions/session.ts'
+import { leaveGroups } from '../sessions/session-end.ts'
 
 /** A filter that was granted, and whether the session did not have it before. */
 interface Granted {

@@ -1,5 +1,6 @@
 import { BrokerError, parseShare, type Subscription } from '@midge/protocol-core'
-import type { BrokerCore } from './broker-core.ts'
+import type { BrokerCore } from '../broker-core.ts'
+import type { CloseHow } from '../ground/close-how.ts'
 import type { Session } from './session.ts'
 
 const RETRY_MIN_MS = 100
@@ -11,11 +12,7 @@ const RETRY_MAX_MS = 2000
  *
  * @param how - `fenced` when a newer connection owns the session: then the store is not told anything
  */
-export async function endSession(
-  broker: BrokerCore,
-  session: Session,
-  how: 'fenced' | 'error' | 'goodbye' | 'refused',
-): Promise<void> {
+export async function endSession(broker: BrokerCore, session: Session, how: CloseHow): Promise<void> {
   const { instance, clientId, connection } = session
   broker.unregister(session)
   const router = broker.routerOf(instance)

@@ -1,5 +1,5 @@
 import { Message } from '@midge/protocol-core'
-import type { BrokerCore } from './broker-core.ts'
+import type { BrokerCore } from '../broker-core.ts'
 import { withdraw } from './session-end.ts'
 
 const SWEEP_INTERVAL_MS = 1000

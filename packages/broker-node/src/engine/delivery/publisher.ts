@@ -9,11 +9,11 @@ import {
   RouteInterest,
   type SessionTarget,
 } from '@midge/protocol-core'
-import { DropReason } from '../counters.ts'
-import type { BrokerCore } from './broker-core.ts'
-import type { Connection } from './connection.ts'
+import { DropReason } from '../../counters.ts'
+import type { BrokerCore } from '../broker-core.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { Match } from '../routing/router.ts'
 import { deliverFrames, deliverRun } from './deliver.ts'
-import type { Match } from './router.ts'
 
 /** Publishes waiting for the store beyond which their connections are read no further. */
 const PENDING_ITEMS_MAX = 20_000

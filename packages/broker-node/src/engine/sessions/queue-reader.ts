@@ -1,5 +1,5 @@
 import { type Message, type Qos, type QueueEntry, remainingExpirySeconds } from '@midge/protocol-core'
-import { DropReason } from '../counters.ts'
+import { DropReason } from '../../counters.ts'
 import type { Session } from './session.ts'
 
 /** Entries asked of the store at a time. */

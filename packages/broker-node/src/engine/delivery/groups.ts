@@ -1,7 +1,7 @@
-import type { TakenEntry } from '@midge/protocol-core'
-import type { BrokerCore } from './broker-core.ts'
-import type { Session } from './session.ts'
-import type { ShareGroup } from './share-group.ts'
+import { instanceKey, type TakenEntry } from '@midge/protocol-core'
+import type { BrokerCore } from '../broker-core.ts'
+import type { ShareGroup } from '../routing/share-group.ts'
+import type { Session } from '../sessions/session.ts'
 
 /** Messages a member takes at once. */
 const TAKE_MAX = 32
@@ -70,7 +70,7 @@ export class Groups {
   /** A window of this session has room again. */
   onRoom(session: Session): void {
     for (const name of session.subscriptions.keys()) {
-      const queue = this.queues.get(keyOf(session.instance, name))
+      const queue = this.queues.get(instanceKey(session.instance, name))
       if (queue?.hasBacklog === true) this.want(session.instance, name, TAKE_MAX)
     }
   }
@@ -81,13 +81,13 @@ export class Groups {
       const group = this.broker.routerOf(queue.instance).group(queue.name)
       if (group === undefined || !group.hasLocalMembers) {
         this.setBacklog(queue, false)
-        this.queues.delete(keyOf(queue.instance, queue.name))
+        this.queues.delete(instanceKey(queue.instance, queue.name))
       } else this.drain(queue.instance, queue.name)
     }
   }
 
   ack(session: Session, group: string, seq: number): void {
-    const key = `${keyOf(session.instance, group)}\n${session.clientId}`
+    const key = instanceKey(instanceKey(session.instance, group), session.clientId)
     const known = this.acks.get(key)
     if (known === undefined) {
       this.acks.set(key, { session, group, seqs: [seq] })
@@ -125,7 +125,7 @@ export class Groups {
   }
 
   private want(instance: string, name: string, count: number): void {
-    const key = keyOf(instance, name)
+    const key = instanceKey(instance, name)
     let queue = this.queues.get(key)
     if (queue === undefined) {
       queue = { instance, name, wanted: 0, isTaking: false, hasBacklog: false }
@@ -189,10 +189,6 @@ export class Groups {
     queue.hasBacklog = hasBacklog
     this.hasBacklog = hasBacklog || [...this.queues.values()].some(other => other.hasBacklog)
   }
-}
-
-function keyOf(instance: string, name: string): string {
-  return `${instance}\n${name}`
 }
 
 function memberWithRoom(group: ShareGroup): Session | undefined {

@@ -17,17 +17,18 @@ import {
   scanFrame,
   writePublish,
 } from '@midge/protocol-core'
-import { DropReason } from '../counters.ts'
-import type { AuthExchange, ConnectionInfo } from '../ports.ts'
-import type { BrokerCore } from './broker-core.ts'
-import type { ClientView } from './client-view.ts'
+import { DropReason } from '../../counters.ts'
+import type { AuthExchange, ConnectionInfo } from '../../ports.ts'
+import type { ClientView } from '../aedes/client-view.ts'
+import type { BrokerCore } from '../broker-core.ts'
+import type { CloseHow } from '../ground/close-how.ts'
+import { handlePacket } from '../packets/handle-packet.ts'
+import { InboundPublishes } from '../packets/inbound-publishes.ts'
+import type { Router } from '../routing/router.ts'
+import type { Session } from '../sessions/session.ts'
 import { copyPatched } from './frame-copy.ts'
-import { handlePacket } from './handle-packet.ts'
-import { InboundPublishes } from './inbound-publishes.ts'
 import { OutputBuffer } from './output-buffer.ts'
 import { Phase } from './phase.ts'
-import type { Router } from './router.ts'
-import type { Session } from './session.ts'
 import { NO_TERMS, type Terms } from './terms.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
@@ -521,7 +522,7 @@ export class Connection {
   }
 
   /** Ends the connection after DISCONNECT of the client, or after a refused CONNECT has been answered. */
-  shut(reason: string, how: 'fenced' | 'error' | 'goodbye' | 'refused'): void {
+  shut(reason: string, how: CloseHow): void {
     if (this.isClosed) return
     this.flush()
     this.finish(reason, how)
@@ -537,7 +538,7 @@ export class Connection {
     if (!this.isClosed) this.finish(reason, 'error')
   }
 
-  private finish(reason: string, how: 'fenced' | 'error' | 'goodbye' | 'refused'): void {
+  private finish(reason: string, how: CloseHow): void {
     this.closeReason = reason
     const wasOpen = this.phase === Phase.open || this.phase === Phase.connecting
     this.phase = Phase.closed

@@ -24,14 +24,14 @@ import {
   UnsupportedProtocolError,
   type Will,
 } from '@midge/protocol-core'
-import type { AuthenticationResult, Credentials } from '../ports.ts'
-import type { Connection } from './connection.ts'
-import { describe } from './describe.ts'
-import { Phase } from './phase.ts'
+import type { AuthenticationResult, Credentials } from '../../ports.ts'
+import type { Connection } from '../connection/connection.ts'
+import { describe } from '../connection/describe.ts'
+import { Phase } from '../connection/phase.ts'
+import type { Terms } from '../connection/terms.ts'
+import { Session } from '../sessions/session.ts'
+import { abandonSession, leaveGroups } from '../sessions/session-end.ts'
 import { sendAuth } from './send-auth.ts'
-import { Session } from './session.ts'
-import { abandonSession, leaveGroups } from './session-end.ts'
-import type { Terms } from './terms.ts'
 
 /** QoS 1 and 2 messages in flight to a client of MQTT 3.x, which cannot name a Receive Maximum. */
 const INFLIGHT_MAX_V3 = 1024

@@ -1,5 +1,5 @@
 import { parseShare, type Qos } from '@midge/protocol-core'
-import type { Session } from './session.ts'
+import type { Session } from '../sessions/session.ts'
 
 /**
  * One shared subscription, `$share/<group>/<filter>`, as this node sees it: members online here, nodes with online

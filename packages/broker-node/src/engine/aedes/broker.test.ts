@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { BrokerError } from '@midge/protocol-core'
+import { DISCONNECT, PINGREQ, publishPacket, unsubscribePacket } from '../testing/raw-client.ts'
+import { Gate, overriding, poll, startBroker, type TestBroker, type TestBrokerOptions } from '../testing/test-broker.ts'
 import type { ClientView } from './client-view.ts'
-import { DISCONNECT, PINGREQ, publishPacket, unsubscribePacket } from './testing/raw-client.ts'
-import { Gate, overriding, poll, startBroker, type TestBroker, type TestBrokerOptions } from './testing/test-broker.ts'
 import type { AedesPublish } from './translate.ts'
 
 async function start(t: TestContext, options: TestBrokerOptions = {}): Promise<TestBroker> {

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
 import { BrokerError, checkTopicName, DEFAULT_INSTANCE } from '@midge/protocol-core'
 import { Aedes } from 'aedes'
-import type { Authenticator, ConnectionAcceptor, ConnectionInfo } from '../ports.ts'
+import type { Authenticator, ConnectionAcceptor, ConnectionInfo } from '../../ports.ts'
+import { BrokerCore, type BrokerCoreOptions } from '../broker-core.ts'
 import { AedesHooks } from './aedes-hooks.ts'
-import { BrokerCore, type BrokerCoreOptions } from './broker-core.ts'
 import type { ClientView } from './client-view.ts'
 import { type AedesPublish, type AedesPublishInput, toMessage } from './translate.ts'
 

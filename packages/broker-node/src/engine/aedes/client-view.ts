@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { EMPTY_BYTES, encodeUtf8, Message, type Qos, ReasonCode } from '@midge/protocol-core'
-import type { Connection } from './connection.ts'
+import type { Connection } from '../connection/connection.ts'
 
 /**
  * A connected client as Aedes' hooks and events know it: the same names, so that code written for Aedes works.

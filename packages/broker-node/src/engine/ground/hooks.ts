@@ -1,6 +1,6 @@
 import type { ConnectPacket, Message, SubscribeRequest } from '@midge/protocol-core'
-import type { AuthenticationResult } from '../ports.ts'
-import type { Connection } from './connection.ts'
+import type { AuthenticationResult } from '../../ports.ts'
+import type { Connection } from '../connection/connection.ts'
 
 /** A reason code, 0 for yes; a promise when the hook needs time. */
 export type Verdict = number | Promise<number>

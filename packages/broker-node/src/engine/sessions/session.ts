@@ -6,8 +6,8 @@ import {
   type Subscription,
   type TakenEntry,
 } from '@midge/protocol-core'
-import { DropReason } from '../counters.ts'
-import type { Connection } from './connection.ts'
+import { DropReason } from '../../counters.ts'
+import type { Connection } from '../connection/connection.ts'
 import { QueueReader, type QueueState } from './queue-reader.ts'
 import { WaitingMessages } from './waiting-messages.ts'
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { Qos } from '@midge/protocol-core'
 import fc from 'fast-check'
+import { connectPacket, PINGREQ, publishPacket, subscribePacket } from '../testing/raw-client.ts'
+import { ScriptedStream } from '../testing/scripted-stream.ts'
+import { poll, startBroker, TEST_INFO, type TestBroker } from '../testing/test-broker.ts'
 import type { Connection } from './connection.ts'
-import { connectPacket, PINGREQ, publishPacket, subscribePacket } from './testing/raw-client.ts'
-import { ScriptedStream } from './testing/scripted-stream.ts'
-import { poll, startBroker, TEST_INFO, type TestBroker } from './testing/test-broker.ts'
 
 let node: TestBroker
 let clients = 0

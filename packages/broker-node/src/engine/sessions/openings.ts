@@ -1,4 +1,4 @@
-import type { InstanceName } from '@midge/protocol-core'
+import { type InstanceName, instanceKey } from '@midge/protocol-core'
 
 /** What was heard of one client id while the store was opening its session. */
 export interface Hints {
@@ -21,7 +21,7 @@ export class Openings {
 
   /** Collects hints for the client id while `open` runs; those so far are in the argument at any time. */
   async during<T>(instance: InstanceName, clientId: string, open: (hints: Hints) => Promise<T>): Promise<T> {
-    const key = keyOf(instance, clientId)
+    const key = instanceKey(instance, clientId)
     const hints = this.hints.get(key) ?? { tailSeq: 0, overtakenBy: 0, count: 0 }
     this.hints.set(key, hints)
     hints.count++
@@ -34,20 +34,16 @@ export class Openings {
 
   /** Highest epoch of the client id that is known to be overtaken while it is being opened; else 0. */
   overtakenBy(instance: InstanceName, clientId: string): number {
-    return this.hints.get(keyOf(instance, clientId))?.overtakenBy ?? 0
+    return this.hints.get(instanceKey(instance, clientId))?.overtakenBy ?? 0
   }
 
   onGrew(instance: InstanceName, clientId: string, tailSeq: number): void {
-    const known = this.hints.get(keyOf(instance, clientId))
+    const known = this.hints.get(instanceKey(instance, clientId))
     if (known !== undefined && tailSeq > known.tailSeq) known.tailSeq = tailSeq
   }
 
   onTakeover(instance: InstanceName, clientId: string, epoch: number): void {
-    const known = this.hints.get(keyOf(instance, clientId))
+    const known = this.hints.get(instanceKey(instance, clientId))
     if (known !== undefined && epoch > known.overtakenBy) known.overtakenBy = epoch
   }
-}
-
-function keyOf(instance: InstanceName, clientId: string): string {
-  return `${instance}\n${clientId}`
 }

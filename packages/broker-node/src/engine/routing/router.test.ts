@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { matches, parseShare, type Qos, RouteInterest, type Subscription } from '@midge/protocol-core'
 import fc from 'fast-check'
+import type { Session } from '../sessions/session.ts'
+import { subscription } from '../testing/test-broker.ts'
 import { type Match, Router } from './router.ts'
-import type { Session } from './session.ts'
 import { ShareGroup } from './share-group.ts'
-import { subscription } from './testing/test-broker.ts'
 
 /** All that the router looks at. */
 function sessionOf(clientId: string, isStored = false): Session {

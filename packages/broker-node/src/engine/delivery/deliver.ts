@@ -7,9 +7,9 @@ import {
   remainingExpirySeconds,
   writePublish,
 } from '@midge/protocol-core'
-import type { BrokerCore } from './broker-core.ts'
-import type { DeliveryOptions, LiveTarget, Match } from './router.ts'
-import type { Session } from './session.ts'
+import type { BrokerCore } from '../broker-core.ts'
+import type { DeliveryOptions, LiveTarget, Match } from '../routing/router.ts'
+import type { Session } from '../sessions/session.ts'
 
 /** Subscribers from which on a frame is encoded once and copied, instead of being encoded for each. */
 const SHARED_FRAME_TARGETS_MIN = 3

@@ -1,7 +1,7 @@
 import type { CommitItem, Message, Qos, Subscription } from '@midge/protocol-core'
-import { DropReason } from '../counters.ts'
-import type { Connection } from './connection.ts'
-import type { Session } from './session.ts'
+import { DropReason } from '../../counters.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { Session } from '../sessions/session.ts'
 
 /** Retained messages read and sent at a time; the next page waits until the client has taken this one. */
 const PAGE_MESSAGES = 100

@@ -13,9 +13,9 @@ import {
   ReasonCode,
   RUN_FIRST_BYTE,
 } from '@midge/protocol-core'
-import { DropReason } from '../counters.ts'
-import type { Connection } from './connection.ts'
-import type { Match } from './router.ts'
+import { DropReason } from '../../counters.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { Match } from '../routing/router.ts'
 
 /** Topics a connection remembers with their permission; a power of two. */
 const TOPIC_SLOTS = 256

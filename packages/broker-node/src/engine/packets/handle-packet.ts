@@ -8,10 +8,10 @@ import {
   ReasonCode,
   shortAckPacketId,
 } from '@midge/protocol-core'
-import type { Connection } from './connection.ts'
+import type { Connection } from '../connection/connection.ts'
+import { Phase } from '../connection/phase.ts'
 import { continueAuthentication, handleConnect, reauthenticate } from './handle-connect.ts'
 import { handleSubscribe, handleUnsubscribe } from './handle-subscribe.ts'
-import { Phase } from './phase.ts'
 
 /** Handles any packet but PUBLISH of an open connection. Throws `ProtocolError` for what a client must not send. */
 export function handlePacket(

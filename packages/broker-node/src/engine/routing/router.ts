@@ -7,7 +7,7 @@ import {
   RouteInterest,
   type Subscription,
 } from '@midge/protocol-core'
-import type { Session } from './session.ts'
+import type { Session } from '../sessions/session.ts'
 import { ShareGroup } from './share-group.ts'
 
 /** Topics whose compiled match is kept; beyond it the least used are compiled again. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { connectPacket, publishPacket } from './testing/raw-client.ts'
-import { ScriptedStream } from './testing/scripted-stream.ts'
-import { Gate, overriding, poll, startBroker, TEST_INFO } from './testing/test-broker.ts'
+import { connectPacket, publishPacket } from '../testing/raw-client.ts'
+import { ScriptedStream } from '../testing/scripted-stream.ts'
+import { Gate, overriding, poll, startBroker, TEST_INFO } from '../testing/test-broker.ts'
 
 test('a clock that jumps closes nobody; a client that stays silent after it is closed', async t => {
   t.mock.timers.enable({ apis: ['setInterval'] })

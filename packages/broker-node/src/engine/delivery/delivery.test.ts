@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Store } from '@midge/protocol-core'
+import { type AedesPublishInput, toMessage } from '../aedes/translate.ts'
 import {
   ackPacket,
   connectPacket,
@@ -8,8 +9,8 @@ import {
   publishPacket,
   type RawClient,
   subscribePacket,
-} from './testing/raw-client.ts'
-import { ScriptedStream } from './testing/scripted-stream.ts'
+} from '../testing/raw-client.ts'
+import { ScriptedStream } from '../testing/scripted-stream.ts'
 import {
   Gate,
   overriding,
@@ -18,8 +19,7 @@ import {
   TEST_INFO,
   type TestBroker,
   type TestBrokerOptions,
-} from './testing/test-broker.ts'
-import { type AedesPublishInput, toMessage } from './translate.ts'
+} from '../testing/test-broker.ts'
 
 const KEEP = [0x11, 0, 0, 0, 100]
 const RECEIVE_MAX_10 = [0x21, 0, 10]
