@@ -13,7 +13,7 @@ const USER = 'bench'
 const PASSWORD = 'bench-password'
 
 /** The brokers that the bench knows, in the order of its tables. */
-export const BROKER_NAMES = ['midge', 'mosquitto', 'nats', 'aedes'] as const
+export const BROKER_NAMES = ['midge', 'mosquitto', 'flashmq', 'nats', 'aedes'] as const
 /** Name of a broker that the bench knows. */
 export type BrokerName = (typeof BROKER_NAMES)[number]
 
@@ -149,6 +149,32 @@ async function startMosquitto(scope: Scope): Promise<RunningBroker> {
   return single(scope, port, pid)
 }
 
+/** One thread, as the other brokers of one process have. */
+async function startFlashMq(scope: Scope): Promise<RunningBroker> {
+  const port = await freePort()
+  const folder = scope.folder()
+  const config = join(folder, 'flashmq.conf')
+  const lines = [
+    `log_file ${join(folder, 'flashmq.log')}`,
+    'quiet true',
+    'allow_anonymous true',
+    'thread_count 1',
+    // More than any case opens; the default asks for more than a user may have.
+    'rlimit_nofile 16384',
+    'max_qos_msg_pending_per_client 65535',
+    'max_qos_bytes_pending_per_client 268435456',
+    'listen {',
+    '  protocol mqtt',
+    '  inet_protocol ip4',
+    '  inet4_bind_address 127.0.0.1',
+    `  port ${port}`,
+    '}',
+  ]
+  writeFileSync(config, `${lines.join('\n')}\n`)
+  const pid = await scope.start('flashmq', ['--config-file', config], () => accepts(port))
+  return single(scope, port, pid)
+}
+
 async function startNats(scope: Scope): Promise<RunningBroker> {
   const [port, mqttPort] = [await freePort(), await freePort()]
   const folder = scope.folder()
@@ -225,6 +251,7 @@ export async function startBroker(name: BrokerName, setting: Setting): Promise<R
   try {
     if (name === 'midge') return await startMidge(scope, setting)
     if (name === 'aedes') return await startAedes(scope, setting)
+    if (name === 'flashmq') return await startFlashMq(scope)
     return await (name === 'nats' ? startNats(scope) : startMosquitto(scope))
   } catch (error) {
     await scope.stop()
@@ -251,5 +278,7 @@ export function brokerVersion(name: BrokerName): string | undefined {
   if (name === 'aedes') return packageVersion('node_modules/aedes')
   if (name === 'nats')
     return isOnPath('nats-server') ? firstLine('nats-server', ['--version']).replace(/^.*v/, '') : undefined
+  if (name === 'flashmq')
+    return isOnPath('flashmq') ? firstLine('flashmq', ['--version']).replace(/^[^\d]*/, '') : undefined
   return isOnPath('mosquitto') ? firstLine('mosquitto', ['-h']).replace(/^.*version /, '') : undefined
 }

@@ -1,10 +1,14 @@
 import type { BrokerName, Setting } from './brokers.ts'
 import type { Job } from './job.ts'
 
+/** What the tables call the figures that goals are about. */
+export type GoalFigure = 'msg/s' | 'p99' | 'CPU per message' | 'CPU per connect'
+
 /** A goal of the design: this broker's figure against another one's in the same run. */
 export interface Goal {
+  readonly figure: GoalFigure
   readonly against: BrokerName
-  /** Rates have to be at least this many times the other's; latencies at most. */
+  /** Rates have to be at least this many times the other's; latencies and costs at most. */
   readonly ratio: number
 }
 
@@ -40,12 +44,29 @@ const base: BenchCase['job'] = {
 const PACED_WARM_UP_MS = 5000
 
 const fifteenfold: readonly Goal[] = [
-  { against: 'mosquitto', ratio: 15 },
-  { against: 'nats', ratio: 1 },
+  { figure: 'msg/s', against: 'mosquitto', ratio: 15 },
+  { figure: 'msg/s', against: 'nats', ratio: 1 },
 ]
+const FLEET_PUBLISHERS = 4000
+const FLEET_WARM_UP_MS = 3000
+const FLEET_CONNECTS_PER_SECOND = 1000
 
 function defineCase(name: string, title: string, job: Partial<BenchCase['job']>, rest: Partial<BenchCase>): BenchCase {
   return { name, title, setting: oneNode, goals: [], without: [], ...rest, job: { ...base, ...job } }
+}
+
+/** A fleet of devices: the cost of a message that comes alone, and how long it takes. */
+function defineFleet(qos: 0 | 1, ratePerSecond: number, isLatencyGoal: boolean): BenchCase {
+  const rate = ratePerSecond.toLocaleString('en-US')
+  const devices = FLEET_PUBLISHERS.toLocaleString('en-US')
+  const goals: Goal[] = [{ figure: 'CPU per message', against: 'mosquitto', ratio: 1.15 }]
+  if (isLatencyGoal) goals.push({ figure: 'p99', against: 'mosquitto', ratio: 1.5 })
+  return defineCase(
+    `fleet-qos${qos}-${ratePerSecond}`,
+    `QoS ${qos}, ${devices} → 10 at ${rate} msg/s, one message per write`,
+    { kind: 'fleet', qos, publishers: FLEET_PUBLISHERS, ratePerSecond, warmUpMs: FLEET_WARM_UP_MS },
+    { goals },
+  )
 }
 
 /** Every case of the bench, in the order of its tables. */
@@ -65,8 +86,8 @@ export const CASES: readonly BenchCase[] = [
     { publishers: 200, subscribers: 200, topics: 200 },
     {
       goals: [
-        { against: 'mosquitto', ratio: 6 },
-        { against: 'nats', ratio: 1 },
+        { figure: 'msg/s', against: 'mosquitto', ratio: 6 },
+        { figure: 'msg/s', against: 'nats', ratio: 1 },
       ],
     },
   ),
@@ -78,8 +99,8 @@ export const CASES: readonly BenchCase[] = [
       setting: { ...oneNode, isCluster: true },
       without: ['nats'],
       goals: [
-        { against: 'mosquitto', ratio: 10 },
-        { against: 'aedes', ratio: 25 },
+        { figure: 'msg/s', against: 'mosquitto', ratio: 10 },
+        { figure: 'msg/s', against: 'aedes', ratio: 25 },
       ],
     },
   ),
@@ -90,8 +111,8 @@ export const CASES: readonly BenchCase[] = [
     {
       setting: { ...oneNode, isOnRedis: true },
       goals: [
-        { against: 'mosquitto', ratio: 1 },
-        { against: 'aedes', ratio: 8 },
+        { figure: 'msg/s', against: 'mosquitto', ratio: 1 },
+        { figure: 'msg/s', against: 'aedes', ratio: 8 },
       ],
     },
   ),
@@ -99,18 +120,31 @@ export const CASES: readonly BenchCase[] = [
     'latency-1000',
     'QoS 1 at 1,000 msg/s, latency',
     { kind: 'latency', qos: 1, ratePerSecond: 1000, warmUpMs: PACED_WARM_UP_MS },
-    { goals: [{ against: 'mosquitto', ratio: 1.5 }] },
+    { goals: [{ figure: 'p99', against: 'mosquitto', ratio: 1.5 }] },
   ),
   defineCase(
     'latency-30000',
     'QoS 1 at 30,000 msg/s, latency',
     { kind: 'latency', qos: 1, ratePerSecond: 30_000, warmUpMs: PACED_WARM_UP_MS },
-    { goals: [{ against: 'mosquitto', ratio: 1 }] },
+    { goals: [{ figure: 'p99', against: 'mosquitto', ratio: 1 }] },
   ),
   defineCase(
     'connections',
     '10,000 idle connections',
     { kind: 'connections', connections: 10_000 },
     { setting: { ...oneNode, isAnonymous: true } },
+  ),
+  defineFleet(0, 12_000, true),
+  defineFleet(0, 20_000, false),
+  defineFleet(1, 12_000, true),
+  defineFleet(1, 20_000, false),
+  defineCase(
+    'fleet-connect',
+    `${FLEET_CONNECTS_PER_SECOND.toLocaleString('en-US')} connects a second, CONNECT to CONNACK`,
+    { kind: 'connects', ratePerSecond: FLEET_CONNECTS_PER_SECOND, warmUpMs: FLEET_WARM_UP_MS },
+    {
+      setting: { ...oneNode, isAnonymous: true },
+      goals: [{ figure: 'CPU per connect', against: 'mosquitto', ratio: 2.5 }],
+    },
   ),
 ]

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BenchClient, inParallel, openClient } from './client.ts'
+import { measureConnects, measureFleet } from './fleet.ts'
 import { Flow, Publisher, Receiver } from './flow.ts'
 import type { Job, Outcome } from './job.ts'
+import { Latencies } from './latency.ts'
 import { residentBytes, UsageMeter } from './usage.ts'
 import { type FrameLayout, frameLayout, publishFrames, topicName } from './wire.ts'
 
@@ -28,7 +30,7 @@ class Field {
 
   constructor(job: Job) {
     this.#job = job
-    this.layout = frameLayout(job.qos, job.payloadBytes)
+    this.layout = frameLayout(job.qos, job.payloadBytes, topicName(0))
     for (let i = 0; i < job.topics; i++) {
       this.flows.push(new Flow(topicName(i), job.subscribers / job.topics, Math.floor(job.outstandingMax / job.topics)))
     }
@@ -190,15 +192,12 @@ async function measureThroughput(job: Job, field: Field): Promise<Outcome> {
 
 /** Publishes with even pace, a millisecond's worth at a time, and notes when each message arrives. */
 async function measureLatency(job: Job, field: Field): Promise<Outcome> {
-  const samples: number[] = []
   const startMs = performance.now()
   const measuredFromMs = startMs + job.warmUpMs
+  const latencies = new Latencies(measuredFromMs)
   const endMs = measuredFromMs + job.measureMs
   for (const receiver of field.receivers) {
-    receiver.onFrame = (bytes, payloadAt) => {
-      const sentMs = bytes.readDoubleBE(payloadAt)
-      if (sentMs >= measuredFromMs) samples.push(performance.now() - sentMs)
-    }
+    receiver.onFrame = (bytes, payloadAt) => latencies.note(bytes.readDoubleBE(payloadAt))
   }
   const templates = field.publishers.map(({ topic }) => publishFrames(field.layout, [topic], PACED_IDS))
   const nextId = field.publishers.map(() => 0)
@@ -229,15 +228,12 @@ async function measureLatency(job: Job, field: Field): Promise<Outcome> {
     }
     await delay(1)
   }
-  const usage = meter?.read() ?? { brokerCores: 0, generatorCores: 0, otherCores: 0 }
+  const usage = (meter ?? new UsageMeter([])).read()
   await field.drain()
   field.assertWhole()
-  samples.sort((a, b) => a - b)
-  const at = (share: number): number => samples[Math.min(samples.length - 1, Math.floor(samples.length * share))] ?? 0
-  const latencyMs = { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1) }
   const { due, received } = field
-  const perSecond = samples.length / (job.measureMs / 1000)
-  return { latencyMs, perSecond, dropped: due - received, sent: due, received, ...usage }
+  const perSecond = latencies.count / (job.measureMs / 1000)
+  return { latencyMs: latencies.summary(), perSecond, dropped: due - received, sent: due, received, ...usage }
 }
 
 async function openIdle(job: Job, prefix: string, count: number): Promise<BenchClient[]> {
@@ -268,6 +264,8 @@ async function measureConnections(job: Job): Promise<Outcome> {
 /** Does a job in this process. @throws when the broker refuses, loses a connection or delivers something else */
 export async function runJob(job: Job): Promise<Outcome> {
   if (job.kind === 'connections') return measureConnections(job)
+  if (job.kind === 'connects') return measureConnects(job)
+  if (job.kind === 'fleet') return measureFleet(job)
   const field = new Field(job)
   await field.open()
   await field.verify()

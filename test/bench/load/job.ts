@@ -1,6 +1,6 @@
 /** What the generator process is asked to do: connect, verify, load, count. Sent over the process channel as JSON. */
 export interface Job {
-  readonly kind: 'throughput' | 'latency' | 'connections'
+  readonly kind: 'throughput' | 'latency' | 'connections' | 'fleet' | 'connects'
   readonly publishPort: number
   readonly subscribePort: number
   /** `undefined` connects without a name and a password. */
@@ -9,7 +9,7 @@ export interface Job {
   readonly qos: 0 | 1
   readonly publishers: number
   readonly subscribers: number
-  /** Publisher and subscriber `i` use topic `i % topics`. */
+  /** Publisher and subscriber `i` use topic `i % topics`; a fleet has a topic for each publisher instead. */
   readonly topics: number
   /** Every publisher takes all topics in turn, beginning with its own. */
   readonly isMixed: boolean
@@ -20,7 +20,7 @@ export interface Job {
   readonly outstandingMax: number
   /** QoS 1: unacknowledged messages of one publisher. */
   readonly unackedMax: number
-  /** Latency only: messages a second over all publishers. */
+  /** Latency and fleet: messages a second over all publishers; connects: connects a second. */
   readonly ratePerSecond: number
   /** Connections only: how many stay open. */
   readonly connections: number
@@ -41,6 +41,10 @@ export interface Outcome {
   readonly latencyMs?: { readonly p50: number; readonly p99: number; readonly p999: number; readonly max: number }
   readonly connectsPerSecond?: number
   readonly bytesPerConnection?: number
+  /** CPU time of the broker's processes for each delivery, or for each connect. */
+  readonly cpuMicrosEach?: number
+  /** Length of the measured interval. */
+  readonly seconds: number
   /** Share of one core that the brokers' processes and the generator used while measured; 1 is a whole core. */
   readonly brokerCores: number
   readonly generatorCores: number

@@ -9,7 +9,7 @@ import { describeRound, describeRun, markdownTable, type Results, type Round } f
 import { runCase } from './run.ts'
 
 const HELP = `npm run bench -- [options]
-  --only midge,mosquitto,nats,aedes   brokers (default: all that are installed)
+  --only midge,mosquitto,flashmq,nats,aedes   brokers (default: all that are installed)
   --case qos0-10x10,…                 cases (default: all): ${CASES.map(({ name }) => name).join(' ')}
   --seconds N                         measured interval of a round (default 4)
   --rounds N                          rounds, brokers take turns (default 3)

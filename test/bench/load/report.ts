@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { cpus, totalmem } from 'node:os'
 import { repositoryRoot } from '../../support/broker-under-test.ts'
 import { BROKER_NAMES, type BrokerName, brokerVersion } from './brokers.ts'
-import { type BenchCase, CASES } from './cases.ts'
+import { type BenchCase, CASES, type GoalFigure } from './cases.ts'
 import type { Outcome } from './job.ts'
 
 /** One broker in one round of one case. */
@@ -61,8 +61,6 @@ interface Figure {
   readonly label: string
   readonly read: (outcome: Outcome) => number | undefined
   readonly format: (value: number) => string
-  /** Whether the goals of the case are about this figure. */
-  readonly isGoal: boolean
   /** Less is better. */
   readonly isCost: boolean
 }
@@ -72,17 +70,21 @@ const rate = (value: number): string => (value >= 10_000 ? `${thousands(value / 
 const milliseconds = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)} ms`
 const bytes = (value: number): string => `${(value / 1024).toFixed(1)} KiB`
 
+const microseconds = (value: number): string => `${value.toFixed(value < 100 ? 1 : 0)} µs`
+
+const p50: Figure = { label: 'p50', read: o => o.latencyMs?.p50, format: milliseconds, isCost: true }
+const p99: Figure = { label: 'p99', read: o => o.latencyMs?.p99, format: milliseconds, isCost: true }
+const cpu = (label: GoalFigure): Figure => ({ label, read: o => o.cpuMicrosEach, format: microseconds, isCost: true })
+
 const FIGURES: Record<BenchCase['job']['kind'], readonly Figure[]> = {
-  throughput: [{ label: 'msg/s', read: o => o.perSecond, format: rate, isGoal: true, isCost: false }],
-  latency: [
-    { label: 'p50', read: o => o.latencyMs?.p50, format: milliseconds, isGoal: false, isCost: true },
-    { label: 'p99', read: o => o.latencyMs?.p99, format: milliseconds, isGoal: true, isCost: true },
-    { label: 'p99.9', read: o => o.latencyMs?.p999, format: milliseconds, isGoal: false, isCost: true },
-  ],
+  throughput: [{ label: 'msg/s', read: o => o.perSecond, format: rate, isCost: false }],
+  latency: [p50, p99, { label: 'p99.9', read: o => o.latencyMs?.p999, format: milliseconds, isCost: true }],
   connections: [
-    { label: 'connects/s', read: o => o.connectsPerSecond, format: thousands, isGoal: false, isCost: false },
-    { label: 'memory each', read: o => o.bytesPerConnection, format: bytes, isGoal: false, isCost: true },
+    { label: 'connects/s', read: o => o.connectsPerSecond, format: thousands, isCost: false },
+    { label: 'memory each', read: o => o.bytesPerConnection, format: bytes, isCost: true },
   ],
+  fleet: [cpu('CPU per message'), p50, p99],
+  connects: [cpu('CPU per connect')],
 }
 
 /** A line of the table: one figure of one case, a cell for each broker. */
@@ -100,9 +102,9 @@ function valuesOf(results: Results, caseName: string, broker: BrokerName, figure
 }
 
 function goalText(benchCase: BenchCase, figure: Figure, medians: Map<BrokerName, number>): string {
-  if (!figure.isGoal) return ''
   const ours = medians.get('midge')
   return benchCase.goals
+    .filter(goal => goal.figure === figure.label)
     .map(({ against, ratio }) => {
       const theirs = medians.get(against)
       const wanted = `${figure.isCost ? '≤' : '≥'} ${ratio} × ${against}`
@@ -169,6 +171,7 @@ export function describeRound(round: Round): string {
   if (outcome === undefined) return `${head} FAILED: ${round.error ?? ''}`
   const parts: string[] = []
   if (outcome.perSecond !== undefined) parts.push(`${thousands(outcome.perSecond)}/s`)
+  if (outcome.cpuMicrosEach !== undefined) parts.push(`CPU ${microseconds(outcome.cpuMicrosEach)} each`)
   if (outcome.latencyMs !== undefined) {
     const { p50, p99, p999, max } = outcome.latencyMs
     parts.push(`p50 ${p50.toFixed(3)} p99 ${p99.toFixed(3)} p99.9 ${p999.toFixed(3)} max ${max.toFixed(1)} ms`)

@@ -62,12 +62,13 @@ export class UsageMeter {
     return this.#pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0)
   }
 
-  read(): { brokerCores: number; generatorCores: number; otherCores: number } {
+  read(): { seconds: number; brokerCores: number; generatorCores: number; otherCores: number } {
     const seconds = (performance.now() - this.#startMs) / 1000
     const own = process.cpuUsage(this.#own)
     const brokerCores = (this.#total() - this.#brokers) / seconds
     const generatorCores = (own.user + own.system) / 1e6 / seconds
     const machineCores = (machineSeconds() - this.#machine) / seconds
-    return { brokerCores, generatorCores, otherCores: Math.max(0, machineCores - brokerCores - generatorCores) }
+    const otherCores = Math.max(0, machineCores - brokerCores - generatorCores)
+    return { seconds, brokerCores, generatorCores, otherCores }
   }
 }

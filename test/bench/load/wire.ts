@@ -3,6 +3,11 @@ export function topicName(index: number): string {
   return `bench/${String(index).padStart(5, '0')}`
 }
 
+/** Topic of one device of a group, or with '+' the filter for all of the group; topics all have the same length. */
+export function deviceTopic(group: number, device: number | '+'): string {
+  return `${topicName(group)}/${device === '+' ? device : String(device).padStart(5, '0')}`
+}
+
 /** Bytes of a PUBACK. */
 export const PUBACK_BYTES = 4
 
@@ -54,9 +59,9 @@ export interface FrameLayout {
   readonly payloadOffset: number
 }
 
-/** Layout of every PUBLISH of a run. */
-export function frameLayout(qos: 0 | 1, payloadBytes: number): FrameLayout {
-  const packetIdOffset = PUBLISH_HEADER_BYTES + 2 + topicName(0).length
+/** Layout of every PUBLISH of a run; `topic` is any of its topics. */
+export function frameLayout(qos: 0 | 1, payloadBytes: number, topic: string): FrameLayout {
+  const packetIdOffset = PUBLISH_HEADER_BYTES + 2 + topic.length
   const payloadOffset = packetIdOffset + (qos === 0 ? 0 : 2)
   const bytes = payloadOffset + payloadBytes
   if (bytes - PUBLISH_HEADER_BYTES > REMAINING_LENGTH_ONE_BYTE_MAX) throw new RangeError(`payload of ${payloadBytes} B`)

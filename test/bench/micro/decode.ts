@@ -9,7 +9,7 @@ const PAYLOAD_BYTES = 64
 /** Prints the cost of a frame at QoS 0 and 1. */
 export function run(): void {
   for (const qos of [0, 1] as const) {
-    const chunk = publishFrames(frameLayout(qos, PAYLOAD_BYTES), [topicName(1)], FRAMES)
+    const chunk = publishFrames(frameLayout(qos, PAYLOAD_BYTES, topicName(1)), [topicName(1)], FRAMES)
     measure(`scanFrame, QoS ${qos}, 64-byte payload`, count => {
       let at = 0
       for (let i = 0; i < count; i++) {
