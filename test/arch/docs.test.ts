@@ -194,7 +194,7 @@ test('decision records are numbered without gaps and have their five parts', () 
 
 test('the changelog begins with the version of the packages', () => {
   const { version } = JSON.parse(read('package.json')) as { version: string }
-  const [newest] = [...read('CHANGELOG.md').matchAll(/^## (\S+)/gm)].map(match => match[1])
+  const [newest] = [...read('CHANGELOG.md').matchAll(/^## (?!Unreleased$)(\S+)/gm)].map(match => match[1])
   assert.equal(newest, version)
 })
 

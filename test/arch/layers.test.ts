@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { posix } from 'node:path'
 import { test } from 'node:test'
 import { EXEMPTIONS } from './exemptions.ts'
-import { importsOf, isTest, readAll, type SourceFile, withoutComments } from './sources.ts'
+import { type ImportLine, importsOf, isTest, readAll, type SourceFile, withoutComments } from './sources.ts'
 
 /** What the sources (not the tests) of a layer may import besides their own folder. */
 interface Layer {
@@ -16,6 +16,8 @@ interface Layer {
 
 const NODE = 'packages/broker-node/src'
 const CONTRACT = ['ports.ts', 'counters.ts']
+/** The one place where a limit is declared; whoever is held to it takes its type from there, and values as arguments. */
+const TYPES_FOR_ALL = `${NODE}/config/schema.ts`
 const CORE = '@midge/protocol-core'
 
 /** The allowed arrows, and there are no others. */
@@ -94,7 +96,7 @@ function fits(target: string, allowed: readonly string[]): boolean {
   return allowed.some(entry => entry === '' || target === entry || target.startsWith(`${entry}/`))
 }
 
-function isAllowed(path: string, specifier: string, layers: readonly Layer[]): boolean {
+function isAllowed(path: string, { specifier, isTypeOnly }: ImportLine, layers: readonly Layer[]): boolean {
   if (!specifier.startsWith('.')) {
     const packages = layers.flatMap(layer => layer.packages ?? [])
     return packages.some(name => specifier === name || (/[:/]$/.test(name) && specifier.startsWith(name)))
@@ -103,6 +105,7 @@ function isAllowed(path: string, specifier: string, layers: readonly Layer[]): b
   const target = posix.join(posix.dirname(path), specifier)
   // Out of the package, into the sources of another: only by the door.
   if (!target.startsWith(base) || (base === '' && !target.startsWith('test/'))) return false
+  if (isTypeOnly && target === TYPES_FOR_ALL) return true
   if (layers.some(({ at }) => target.startsWith(`${at}/`) && layerOf(target, [...LAYERS, ...TESTS])?.at === at))
     return true
   return fits(
@@ -118,7 +121,7 @@ function forbiddenImports({ path, text }: SourceFile): string[] {
   )
   if (layers.length === 0) return [`${path}:1: belongs to no layer; add it to the table in test/arch/layers.test.ts`]
   return importsOf(text)
-    .filter(({ specifier }) => !isAllowed(path, specifier, layers))
+    .filter(line => !isAllowed(path, line, layers))
     .map(({ specifier, line }) => `${path}:${line}: may not import '${specifier}'`)
 }
 
@@ -179,6 +182,7 @@ for (const [path, specifier, isFine] of [
   ['packages/protocol-core/src/x.test.ts', 'fast-check', true],
   [`${NODE}/engine/x.ts`, '../ports.ts', true],
   [`${NODE}/engine/x.ts`, '../store-redis/keys.ts', false],
+  [`${NODE}/engine/x.ts`, '../config/load.ts', false],
   [`${NODE}/engine/x.ts`, 'ioredis', false],
   [`${NODE}/engine/x.ts`, '../../../protocol-core/src/acl.ts', false],
   [`${NODE}/http/x.ts`, 'aedes', false],
@@ -200,6 +204,15 @@ for (const [path, specifier, isFine] of [
     }
   })
 }
+
+test('types of the configuration are for all, its values are not', () => {
+  const path = `${NODE}/engine/x.ts`
+  const from = "from '../config/schema.ts'\n"
+  assert.equal(forbiddenImports({ path, text: `import type { Limits } ${from}` }).length, 0)
+  for (const what of ['import { checkConfig }', 'import { type Limits }', 'export { checkConfig }']) {
+    assert.equal(forbiddenImports({ path, text: `${what} ${from}` }).length, 1, what)
+  }
+})
 
 test('the rules see code and not comments', () => {
   const text = '// process.env and Date.now()\n/* new Date() */\nconst now = Date.now()\n'

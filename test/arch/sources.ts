@@ -47,13 +47,24 @@ export function withoutComments(text: string): string {
   return text.replace(/\/\*[\s\S]*?\*\//g, comment => comment.replace(/[^\n]/g, ' ')).replace(/(^|\s)\/\/ .*$/gm, '$1')
 }
 
-/** What a file imports, re-exports or loads on demand, with the number of the line. */
-export function importsOf(text: string): { specifier: string; line: number }[] {
+/** One import, re-export or load on demand of a file. */
+export interface ImportLine {
+  specifier: string
+  /** Number of the line, from 1. */
+  line: number
+  /** Nothing of it is left when types are erased. */
+  isTypeOnly: boolean
+}
+
+/** What a file imports, re-exports or loads on demand. */
+export function importsOf(text: string): ImportLine[] {
   const code = withoutComments(text)
-  const pattern = /\bfrom\s+'([\w@./:-]+)'|^import\s+'([\w@./:-]+)'|\bimport\(\s*'([\w@./:-]+)'\s*\)/gm
+  const pattern =
+    /^(import|export) (type )?[^'"()=;]*?\bfrom '([\w@./:-]+)'|^import '([\w@./:-]+)'|\bimport\(\s*'([\w@./:-]+)'\s*\)/gm
   return [...code.matchAll(pattern)].map(match => ({
-    specifier: match[1] ?? match[2] ?? match[3] ?? '',
-    line: lineAt(code, match.index),
+    specifier: match[3] ?? match[4] ?? match[5] ?? '',
+    line: lineAt(code, match.index + match[0].length),
+    isTypeOnly: match[2] !== undefined,
   }))
 }
 

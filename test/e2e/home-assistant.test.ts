@@ -134,10 +134,10 @@ for (const protocolVersion of [4, 5] as const) {
 
 describe('Zigbee2MQTT with 300 devices', () => {
   for (const protocolVersion of [4, 5] as const) {
-    it(`MQTT ${protocolVersion}: a retained message of nearly 1 MiB comes back through base/#, live and later`, async () => {
+    it(`MQTT ${protocolVersion}: a retained message of nearly 4 MiB comes back through base/#, live and later`, async () => {
       const base = `z2m${protocolVersion}`
-      // The largest packet is 1 MiB, with everything that is not payload.
-      const devices = randomBytes(1024 * 1024 - 200)
+      // The largest packet is 4 MiB, with everything that is not payload.
+      const devices = randomBytes(4 * 1024 * 1024 - 200)
       const will = {
         topic: `${base}/bridge/state`,
         payload: Buffer.from('{"state":"offline"}'),
@@ -145,7 +145,7 @@ describe('Zigbee2MQTT with 300 devices', () => {
         retain: true,
       }
       const options = { port: node.port, protocolVersion, will }
-      const properties = protocolVersion === 5 ? { properties: { maximumPacketSize: 1024 * 1024 } } : {}
+      const properties = protocolVersion === 5 ? { properties: { maximumPacketSize: 4 * 1024 * 1024 } } : {}
       const bridge = await connectClient({ ...options, ...properties })
       await bridge.subscribe(`${base}/#`, 0)
       await bridge.publish(`${base}/bridge/state`, '{"state":"online"}', 1, true)

@@ -146,7 +146,7 @@ async function startMosquitto(options: BrokerOptions): Promise<BrokerUnderTest> 
     `password_file ${passwords}`,
     'persistence false',
     'user root',
-    'max_packet_size 1048576',
+    'max_packet_size 4194304',
     'max_inflight_messages 100',
     'max_queued_messages 0',
   ]

@@ -1,7 +1,7 @@
 import { ReasonCode } from './reason-code.ts'
 
 /** Levels that a Topic Name or Topic Filter may have unless the configuration says otherwise. */
-export const TOPIC_LEVELS_MAX_DEFAULT = 32
+export const TOPIC_LEVELS_MAX_DEFAULT = 128
 
 /** Longest UTF-8 string that the two-byte length in front of it can announce. [MQTT-4.7.3-3]. */
 export const TOPIC_BYTES_MAX = 65_535

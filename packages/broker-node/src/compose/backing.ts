@@ -1,5 +1,5 @@
 import type { Directory, NodeLink, QueueLimits, Store } from '@midge/protocol-core'
-import type { Config } from '../config/schema.ts'
+import type { Config, Limits } from '../config/schema.ts'
 
 /** The part of the configuration that chooses and shapes a {@link Backing}. */
 export type BackingConfig = Pick<Config, 'nodeId' | 'dataDir' | 'durability' | 'redis' | 'limits' | 'suback'>
@@ -18,8 +18,7 @@ export interface Backing {
 }
 
 /** The bounds of queues in the words of the `Store` port. */
-export function queueLimits(config: Pick<Config, 'limits'>): QueueLimits {
-  const { limits } = config
+export function queueLimits(limits: Limits): QueueLimits {
   return {
     offlineMessagesMax: limits.offlineQueueMessages,
     offlineBytesMax: limits.offlineQueueBytes,

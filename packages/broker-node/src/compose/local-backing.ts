@@ -11,7 +11,7 @@ export async function openLocalBacking(config: BackingConfig, logger: Logger): P
   const store = await openLocalStore({
     dataDir: config.dataDir,
     durability: isInMemory ? 'memory' : config.durability,
-    limits: queueLimits(config),
+    limits: queueLimits(config.limits),
     onProgress: progress => logger.info({ event: 'store.loading', ...progress }, 'reading the store back'),
   })
   const directory = new LocalDirectory({ listSubscriptions: () => store.listSubscriptions() })

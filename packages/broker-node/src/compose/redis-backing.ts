@@ -15,7 +15,7 @@ export async function openRedisBacking(
 ): Promise<Backing> {
   const { nodeId, durability } = config
   const { keyPrefix } = config.redis
-  const store = openRedisStore({ url, nodeId, keyPrefix, limits: queueLimits(config), durability, logger })
+  const store = openRedisStore({ url, nodeId, keyPrefix, limits: queueLimits(config.limits), durability, logger })
   const cluster = await createRedisCluster({
     url,
     nodeId,

@@ -47,11 +47,11 @@ test('the defaults are those of the contract', () => {
   assert.equal(config.redis.url, undefined)
   assert.deepEqual(
     [config.limits.maxPacketBytes, config.limits.receiveMax, config.limits.offlineQueueMessages],
-    [1_048_576, 100, 1000],
+    [4_194_304, 100, 1000],
   )
   assert.deepEqual(
     [config.limits.offlineQueueBytes, config.limits.sessionExpirySecondsMax, config.limits.topicLevelsMax],
-    [8_388_608, 604_800, 32],
+    [8_388_608, 604_800, 128],
   )
   assert.equal(config.dataDir, join(process.cwd(), '.midge/data'))
   assert.deepEqual(new Set(origins.values()), new Set(['default']))

@@ -1,68 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { TOPIC_LEVELS_MAX_DEFAULT } from '@midge/protocol-core'
 import { z } from 'zod'
-
-/** Address of a listener; port 0 means that it is off. */
-export interface ListenerConfig {
-  host: string
-  port: number
-  /** Every connection starts with a PROXY protocol header (version 1 or 2). */
-  proxyProtocol: boolean
-}
-
-/** What a listener with TLS needs on top of its address. */
-export interface TlsListenerConfig extends ListenerConfig {
-  certFile: string | undefined
-  keyFile: string | undefined
-  caFile: string | undefined
-  requireClientCert: boolean
-  certCnAsUsername: boolean
-  minVersion: 'TLSv1.2' | 'TLSv1.3'
-}
-
-/** Bounds on what clients may use; every name carries its unit. */
-export interface LimitsConfig {
-  maxPacketBytes: number
-  receiveMax: number
-  inflightInboundMax: number
-  offlineQueueMessages: number
-  offlineQueueBytes: number
-  onlineQueueMessages: number
-  onlineQueueBytes: number
-  sessionExpirySecondsMax: number
-  keepAliveSecondsMax: number
-  topicLevelsMax: number
-  topicAliasMax: number
-  connectTimeoutMs: number
-  outputBufferBytesMax: number
-  drainTimeoutMs: number
-  connectionsMax: number
-  subscriptionsPerSessionMax: number
-}
-
-/** What an acknowledgement to a publisher promises; see `lifecycle/durability.ts` for the sentences. */
-export type Durability = 'memory' | 'everysec' | 'replicated' | 'fsync'
-
-/** The whole configuration of a node: frozen, checked and complete. */
-export interface Config {
-  nodeId: string
-  dataDir: string
-  durability: Durability
-  redis: { url: string | undefined; keyPrefix: string }
-  listeners: {
-    tcp: ListenerConfig
-    tls: TlsListenerConfig
-    ws: ListenerConfig & { paths: string[] }
-    wss: TlsListenerConfig & { paths: string[] }
-  }
-  http: { host: string; port: number }
-  auth: { anonymous: boolean }
-  bootstrap: { user: string; password: string | undefined; apiKey: string | undefined }
-  limits: LimitsConfig
-  suback: { barrierMs: number }
-  log: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'json' | 'pretty' }
-  /** Named deviations from the standard, all off by default; none exists yet. */
-  compatibility: Record<string, never>
-}
 
 /** Value of `dataDir` that keeps everything in memory. */
 export const MEMORY_DATA_DIR = 'memory'
@@ -127,7 +65,7 @@ const path = z
 const paths = key(z.array(path).min(1).default(['/', '/mqtt']), 'URL paths that accept a WebSocket with MQTT in it.')
 
 const limits = {
-  maxPacketBytes: key(whole(64, 268_435_460, MIB), 'Largest packet a client may send (v5 Maximum Packet Size).'),
+  maxPacketBytes: key(whole(64, 268_435_460, 4 * MIB), 'Largest packet a client may send (v5 Maximum Packet Size).'),
   receiveMax: key(
     whole(1, 65_535, 100),
     'QoS 1 and 2 messages that may be unacknowledged at one time, in either direction (v5 Receive Maximum).',
@@ -160,7 +98,7 @@ const limits = {
     whole(0, 65_535, 0),
     'Longest keep-alive; an MQTT 5 client with a longer one, or none, is given this one (v5 Server Keep Alive). 0 means no bound.',
   ),
-  topicLevelsMax: key(whole(1, 1024, 32), 'Levels in a topic name or filter.'),
+  topicLevelsMax: key(whole(1, 1024, TOPIC_LEVELS_MAX_DEFAULT), 'Levels in a topic name or filter.'),
   topicAliasMax: key(
     whole(0, 65_535, 16),
     'Topic aliases a client may use when publishing (v5 Topic Alias Maximum); 0 turns them off.',
@@ -271,6 +209,15 @@ const schema = z.strictObject({
 /** The one schema: type, documentation, environment names and checks come from it. */
 export const configSchema: z.ZodObject = schema
 
+/** The whole configuration of a node: frozen, checked and complete. */
+export type Config = z.infer<typeof schema>
+
+/** Bounds on what clients may use; every name carries its unit. */
+export type Limits = Config['limits']
+
+/** What an acknowledgement to a publisher promises; `lifecycle/durability.ts` has the sentences. */
+export type Durability = Config['durability']
+
 /**
  * Checks a complete tree of values.
  *
@@ -280,8 +227,7 @@ export function checkConfig(
   tree: unknown,
 ): { ok: true; config: Config } | { ok: false; issues: { path: string; text: string }[] } {
   const result = schema.safeParse(tree)
-  // The schema spells an absent value as a missing key, `Config` as `undefined`; readers see no difference.
-  if (result.success) return { ok: true, config: result.data as Config }
+  if (result.success) return { ok: true, config: result.data }
   const issues = result.error.issues.map(issue => ({ path: issue.path.join('.'), text: issue.message }))
   return { ok: false, issues }
 }

@@ -67,7 +67,7 @@ function keep(path: string, dataDir: string, username: string, password: string)
  */
 export function ensureBootstrapUser(
   dataDir: string | undefined,
-  settings: { user: string; password: string | undefined },
+  settings: { user: string; password?: string | undefined },
 ): BootstrapUser {
   const username = settings.user
   if (settings.password !== undefined) return { username, password: settings.password, generated: false }

@@ -1,8 +1,7 @@
-/** The values of the `durability` setting. */
-export type DurabilityName = 'memory' | 'everysec' | 'replicated' | 'fsync'
+import type { Durability } from '../config/schema.ts'
 
 /** What an acknowledgement to a publisher (PUBACK, PUBREC) promises at each setting, in plain words. */
-export const DURABILITY_SENTENCES: Readonly<Record<DurabilityName, string>> = {
+export const DURABILITY_SENTENCES: Readonly<Record<Durability, string>> = {
   memory:
     'An acknowledged message is in the memory of the store: it survives the death of a client and, with Redis, of a broker node, but not a restart of the store.',
   everysec:
@@ -14,6 +13,6 @@ export const DURABILITY_SENTENCES: Readonly<Record<DurabilityName, string>> = {
 }
 
 /** @returns the sentence for `/status`; a node without a data folder promises less than its setting says */
-export function durabilitySentence(setting: DurabilityName, inMemoryOnly: boolean): string {
+export function durabilitySentence(setting: Durability, inMemoryOnly: boolean): string {
   return DURABILITY_SENTENCES[inMemoryOnly ? 'memory' : setting]
 }
