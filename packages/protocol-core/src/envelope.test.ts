@@ -19,7 +19,8 @@ import {
 import { BrokerError } from './errors.ts'
 import { Message } from './message.ts'
 import type { Qos } from './packet.ts'
-import type { StoredWill, Subscription } from './ports.ts'
+import type { Subscription } from './ports/subscription.ts'
+import type { StoredWill } from './ports/wills.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x7fff_ffff))
 const runs = { seed, numRuns: 500 }

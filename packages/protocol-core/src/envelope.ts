@@ -1,7 +1,8 @@
 import { BrokerError } from './errors.ts'
 import { EMPTY_BYTES, Message } from './message.ts'
 import type { Qos } from './packet.ts'
-import type { StoredWill, Subscription } from './ports.ts'
+import type { Subscription } from './ports/subscription.ts'
+import type { StoredWill } from './ports/wills.ts'
 import { decodeText, writeText } from './text-bytes.ts'
 import { utf8Length } from './utf8.ts'
 

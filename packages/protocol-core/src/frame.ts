@@ -1,6 +1,6 @@
 import { BrokerError } from './errors.ts'
 import { EMPTY_BYTES, Message } from './message.ts'
-import type { InstanceName } from './ports.ts'
+import type { InstanceName } from './ports/instance-name.ts'
 import { PublishRun } from './publish-run.ts'
 
 /*

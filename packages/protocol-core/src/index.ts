@@ -87,34 +87,25 @@ export type {
 } from './packet.ts'
 export { PacketType } from './packet.ts'
 export { PacketIdPool } from './packet-id.ts'
-export type {
-  CloseRequest,
-  CommitItem,
-  CommitResult,
-  Directory,
-  DirectoryListener,
-  DueWill,
-  ExpiredSession,
-  GroupTarget,
-  InstanceName,
-  LinkListener,
-  NodeLink,
-  OpenedSession,
-  OpenRequest,
-  QueueEntry,
-  QueueLimits,
-  RetainedPage,
-  SessionTarget,
-  Store,
-  StoredSubscription,
-  StoredWill,
-  StoreListener,
-  Subscription,
-  SweepResult,
-  TakenEntry,
-  WillFate,
-} from './ports.ts'
-export { DEFAULT_INSTANCE, RouteInterest, SESSION_EXPIRY_NEVER } from './ports.ts'
+export type { DeadlineStore, ExpiredSession, SweepResult } from './ports/deadlines.ts'
+export type { GroupStore, TakenEntry } from './ports/groups.ts'
+export { DEFAULT_INSTANCE, type InstanceName } from './ports/instance-name.ts'
+export type { CommitItem, CommitResult, GroupTarget, MessageStore, SessionTarget } from './ports/messages.ts'
+export type { QueueEntry, QueueLimits, QueueStore } from './ports/queues.ts'
+export type { RetainedPage, RetainedStore } from './ports/retained.ts'
+export {
+  type CloseRequest,
+  type OpenedSession,
+  type OpenRequest,
+  SESSION_EXPIRY_NEVER,
+  type SessionStore,
+  type WillFate,
+} from './ports/sessions.ts'
+export type { Store, StoreListener } from './ports/store.ts'
+export type { StoredSubscription, Subscription } from './ports/subscription.ts'
+export type { DueWill, StoredWill, WillStore } from './ports/wills.ts'
+export type { Directory, DirectoryListener, LinkListener, NodeLink } from './ports.ts'
+export { RouteInterest } from './ports.ts'
 export type { PublishRunFields } from './publish-run.ts'
 export { PublishRun, RUN_FIRST_BYTE } from './publish-run.ts'
 export { ReasonCode, ReturnCode, returnCodeOf } from './reason-code.ts'

@@ -7,18 +7,18 @@ import {
   type QueueLimits,
 } from '@midge/protocol-core'
 import { type EntryQueue, StoredEntry } from './entry-queue.ts'
-import type { Groups } from './groups.ts'
+import type { LocalGroups } from './groups.ts'
 import type { Recorder } from './recorder.ts'
-import { RetainedRecord, type Session, type State } from './state.ts'
+import { type LocalSession, RetainedRecord, type State } from './state.ts'
 
 /** Applies committed messages to queues, groups and retained messages. */
 export class Commits {
   readonly #state: State
   readonly #recorder: Recorder
-  readonly #groups: Groups
+  readonly #groups: LocalGroups
   readonly #limits: QueueLimits
 
-  constructor(state: State, recorder: Recorder, groups: Groups, limits: QueueLimits) {
+  constructor(state: State, recorder: Recorder, groups: LocalGroups, limits: QueueLimits) {
     this.#state = state
     this.#recorder = recorder
     this.#groups = groups
@@ -76,7 +76,7 @@ export class Commits {
     this.#recorder.retainedRemoved(record.instance, topicName)
   }
 
-  #append(session: Session, entry: StoredEntry, context: { bytes: Uint8Array; nowMs: number }): number {
+  #append(session: LocalSession, entry: StoredEntry, context: { bytes: Uint8Array; nowMs: number }): number {
     if (this.#isFull(session, entry.size)) {
       this.#dropExpired(session, context.nowMs)
       if (this.#isFull(session, entry.size)) return 0
@@ -86,7 +86,7 @@ export class Commits {
     return seq
   }
 
-  #isFull(session: Session, size: number): boolean {
+  #isFull(session: LocalSession, size: number): boolean {
     const { queue } = session
     const limits = this.#limits
     return session.connected
@@ -95,7 +95,7 @@ export class Commits {
   }
 
   /** Messages that nobody may see any more do not keep others out. */
-  #dropExpired(session: Session, nowMs: number): void {
+  #dropExpired(session: LocalSession, nowMs: number): void {
     const { queue } = session
     const { tailSeq } = queue
     for (let seq = queue.headSeq; seq <= tailSeq; seq++) {
@@ -125,13 +125,13 @@ export class Commits {
  * Whether a reader is not to see the entry, v5 [MQTT-3.3.2-5]. One that may have been sent stays: a delivery that has
  * begun is completed, v5 [MQTT-4.3.3-7].
  */
-export function isExpired(session: Session, seq: number, entry: StoredEntry, nowMs: number): boolean {
+export function isExpired(session: LocalSession, seq: number, entry: StoredEntry, nowMs: number): boolean {
   const { expiresAtMs } = entry.message
   return expiresAtMs !== 0 && expiresAtMs <= nowMs && !entry.released && seq > session.sentSeq
 }
 
 /** Removes one entry, wherever it stands in the queue. */
-export function dropEntry(session: Session, seq: number, recorder: Recorder): void {
+export function dropEntry(session: LocalSession, seq: number, recorder: Recorder): void {
   const { queue } = session
   const entry = queue.at(seq)
   if (entry === undefined) return
@@ -140,7 +140,7 @@ export function dropEntry(session: Session, seq: number, recorder: Recorder): vo
 }
 
 /** Drops the entries up to `upToSeq`. */
-export function acknowledge(session: Session, upToSeq: number, recorder: Recorder): void {
+export function acknowledge(session: LocalSession, upToSeq: number, recorder: Recorder): void {
   const { queue }: { queue: EntryQueue } = session
   const last = Math.min(upToSeq, queue.tailSeq)
   if (last < queue.headSeq) return

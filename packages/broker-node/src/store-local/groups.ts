@@ -1,9 +1,9 @@
 import type { DetachedMessage, GroupTarget, InstanceName, QueueLimits, TakenEntry } from '@midge/protocol-core'
 import type { Recorder } from './recorder.ts'
-import { Group, GroupEntry, type Session, type State } from './state.ts'
+import { Group, GroupEntry, type LocalSession, type State } from './state.ts'
 
 /** Share groups: one queue each, from which members take. */
-export class Groups {
+export class LocalGroups {
   readonly #state: State
   readonly #recorder: Recorder
   readonly #messagesMax: number
@@ -32,7 +32,7 @@ export class Groups {
     return true
   }
 
-  take(session: Session, name: string, packetIds: number[], nowMs: number): TakenEntry[] {
+  take(session: LocalSession, name: string, packetIds: number[], nowMs: number): TakenEntry[] {
     const group = this.#state.group(session.instance, name)
     const taken: TakenEntry[] = []
     if (group === undefined) return taken
@@ -50,7 +50,7 @@ export class Groups {
     return taken
   }
 
-  held(session: Session, name: string): TakenEntry[] {
+  held(session: LocalSession, name: string): TakenEntry[] {
     const group = this.#state.group(session.instance, name)
     const seqs = group?.held.get(session.clientId)
     if (group === undefined || seqs === undefined) return []
@@ -98,12 +98,12 @@ export class Groups {
     this.#recorder.groupDeleted(group)
   }
 
-  connectionEnded(session: Session): void {
+  connectionEnded(session: LocalSession): void {
     for (const group of session.heldGroups) this.#giveBack(group, session.clientId, 'keep')
   }
 
   /** v5 [MQTT-4.8.2-5]: what was on its way at QoS 2 goes to no other member; the rest goes back. */
-  sessionEnded(session: Session): void {
+  sessionEnded(session: LocalSession): void {
     for (const group of session.heldGroups) this.#giveBack(group, session.clientId, 'drop')
   }
 

@@ -11,7 +11,7 @@ import { StoredEntry } from './entry-queue.ts'
 import { heldBy } from './groups.ts'
 import type { Journal } from './journal.ts'
 import { STORE_FORMAT, Tag } from './recorder.ts'
-import { Group, GroupEntry, RetainedRecord, Session, type State, WillRecord } from './state.ts'
+import { Group, GroupEntry, LocalSession, RetainedRecord, type State, WillRecord } from './state.ts'
 
 /** How far reading back has come. */
 export interface LoadProgress {
@@ -58,7 +58,7 @@ export async function loadState(state: State, journal: Journal, options: LoadOpt
 /** Takes records in the order of their keys, see `Tag`. A record whose owner is not there is passed over. */
 class Loader {
   readonly #state: State
-  readonly #sessions: Map<number, Session> = new Map()
+  readonly #sessions: Map<number, LocalSession> = new Map()
   readonly #groups: Map<number, Group> = new Map()
 
   constructor(state: State) {
@@ -125,7 +125,7 @@ class Loader {
   }
 
   #session(instance: string, clientId: string, value: ByteReader): void {
-    const session = new Session(instance, clientId, value.u32())
+    const session = new LocalSession(instance, clientId, value.u32())
     session.epoch = value.u48()
     const isConnected = value.u8() === 1
     session.expirySeconds = value.u32()

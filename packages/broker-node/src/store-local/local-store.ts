@@ -17,12 +17,12 @@ import {
   type TakenEntry,
 } from '@midge/protocol-core'
 import { acknowledge, Commits, isExpired } from './commits.ts'
-import { Groups } from './groups.ts'
+import { LocalGroups } from './groups.ts'
 import type { Journal } from './journal.ts'
 import { type LoadProgress, loadState } from './load.ts'
 import { Recorder } from './recorder.ts'
-import { Sessions } from './sessions.ts'
-import { type Session, State } from './state.ts'
+import { LocalSessions } from './sessions.ts'
+import { type LocalSession, State } from './state.ts'
 
 const WILL_CLAIM_MS = 10_000
 const READ_BYTES_MAX = 256 * 1024
@@ -49,8 +49,8 @@ export class LocalStore implements Store {
   readonly #journal: Journal
   readonly #recorder: Recorder
   readonly #state: State = new State()
-  readonly #groups: Groups
-  readonly #sessions: Sessions
+  readonly #groups: LocalGroups
+  readonly #sessions: LocalSessions
   readonly #commits: Commits
   readonly #now: () => number
   readonly #onProgress: ((progress: LoadProgress) => void) | undefined
@@ -59,8 +59,8 @@ export class LocalStore implements Store {
   constructor(options: LocalStoreOptions) {
     this.#journal = options.journal
     this.#recorder = new Recorder(options.journal)
-    this.#groups = new Groups(this.#state, this.#recorder, options.limits)
-    this.#sessions = new Sessions(this.#state, this.#recorder, this.#groups)
+    this.#groups = new LocalGroups(this.#state, this.#recorder, options.limits)
+    this.#sessions = new LocalSessions(this.#state, this.#recorder, this.#groups)
     this.#commits = new Commits(this.#state, this.#recorder, this.#groups, options.limits)
     this.#now = options.now ?? Date.now
     this.#onProgress = options.onProgress
@@ -291,7 +291,12 @@ export class LocalStore implements Store {
     await this.#journal.stop()
   }
 
-  #applyOwned<T>(instance: InstanceName, clientId: string, epoch: number, change: (session: Session) => T): Promise<T> {
+  #applyOwned<T>(
+    instance: InstanceName,
+    clientId: string,
+    epoch: number,
+    change: (session: LocalSession) => T,
+  ): Promise<T> {
     return this.#apply(() => change(this.#sessions.owned(instance, clientId, epoch)))
   }
 

@@ -8,7 +8,7 @@ import {
 import { ByteWriter } from './bytes.ts'
 import type { StoredEntry } from './entry-queue.ts'
 import type { Journal } from './journal.ts'
-import type { Group, GroupEntry, Session, WillRecord } from './state.ts'
+import type { Group, GroupEntry, LocalSession, WillRecord } from './state.ts'
 
 /** Layout of keys and values; a store of another version is refused. */
 export const STORE_FORMAT = 1
@@ -71,7 +71,7 @@ export class Recorder {
     this.#put(this.#tag(Tag.epochBound), this.#value.start().u48(bound))
   }
 
-  session(session: Session): void {
+  session(session: LocalSession): void {
     if (!this.#keeps) return
     const value = this.#value
       .start()
@@ -88,7 +88,7 @@ export class Recorder {
   }
 
   /** Forgets the session with everything that its id names. */
-  sessionEnded(session: Session): void {
+  sessionEnded(session: LocalSession): void {
     if (!this.#keeps) return
     const { queue } = session
     this.#delete(this.#named(Tag.session, session.instance, session.clientId))
@@ -101,41 +101,41 @@ export class Recorder {
     for (const topicFilter of session.subscriptions.keys()) this.unsubscribed(session, topicFilter)
   }
 
-  entry(session: Session, seq: number, entry: StoredEntry, encodedMessage: Uint8Array): void {
+  entry(session: LocalSession, seq: number, entry: StoredEntry, encodedMessage: Uint8Array): void {
     if (!this.#keeps) return
     const header = encodeQueueEntryHeader(entry.qos, entry.retain, entry.subscriptionIds)
     this.#put(this.#numbered(Tag.entry, session.id, seq), this.#value.start().bytes(header).bytes(encodedMessage))
   }
 
-  entryRemoved(session: Session, seq: number, entry: StoredEntry): void {
+  entryRemoved(session: LocalSession, seq: number, entry: StoredEntry): void {
     this.#delete(this.#numbered(Tag.entry, session.id, seq))
     if (entry.released) this.#delete(this.#numbered(Tag.released, session.id, seq))
   }
 
-  released(session: Session, seq: number): void {
+  released(session: LocalSession, seq: number): void {
     this.#put(this.#numbered(Tag.released, session.id, seq), this.#value.start())
   }
 
   /** The queue is empty: without entries only this tells which sequence numbers were used. */
-  queueEmptied(session: Session): void {
+  queueEmptied(session: LocalSession): void {
     this.#put(this.#tag(Tag.head).u32(session.id), this.#value.start().u48(session.queue.tailSeq))
   }
 
-  inbound(session: Session, packetId: number): void {
+  inbound(session: LocalSession, packetId: number): void {
     this.#put(this.#tag(Tag.inbound).u32(session.id).u16(packetId), this.#value.start())
   }
 
-  inboundRemoved(session: Session, packetId: number): void {
+  inboundRemoved(session: LocalSession, packetId: number): void {
     this.#delete(this.#tag(Tag.inbound).u32(session.id).u16(packetId))
   }
 
-  subscribed(session: Session, subscription: Subscription): void {
+  subscribed(session: LocalSession, subscription: Subscription): void {
     if (!this.#keeps) return
     const key = this.#tag(Tag.subscribed).u32(session.id).text(subscription.topicFilter)
     this.#put(key, this.#value.start().bytes(encodeSubscriptionOptions(subscription)))
   }
 
-  unsubscribed(session: Session, topicFilter: string): void {
+  unsubscribed(session: LocalSession, topicFilter: string): void {
     this.#delete(this.#tag(Tag.subscribed).u32(session.id).text(topicFilter))
   }
 

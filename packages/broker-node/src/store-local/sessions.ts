@@ -9,27 +9,27 @@ import {
   type WillFate,
 } from '@midge/protocol-core'
 import { dropEntry } from './commits.ts'
-import type { Groups } from './groups.ts'
+import type { LocalGroups } from './groups.ts'
 import type { Recorder } from './recorder.ts'
-import { Session, type State, WillRecord } from './state.ts'
+import { LocalSession, type State, WillRecord } from './state.ts'
 
 /** Epochs are promised to the journal in blocks, so that an open does not write the counter each time. */
 const EPOCH_BLOCK = 1024
 
 /** The life of sessions and their wills: open, close, expiry, the death of a node. */
-export class Sessions {
+export class LocalSessions {
   readonly #state: State
   readonly #recorder: Recorder
-  readonly #groups: Groups
+  readonly #groups: LocalGroups
 
-  constructor(state: State, recorder: Recorder, groups: Groups) {
+  constructor(state: State, recorder: Recorder, groups: LocalGroups) {
     this.#state = state
     this.#recorder = recorder
     this.#groups = groups
   }
 
   /** @throws BrokerError `MIDGE_SESSION_FENCED` unless the session is there and `epoch` its newest */
-  owned(instance: string, clientId: string, epoch: number): Session {
+  owned(instance: string, clientId: string, epoch: number): LocalSession {
     const session = this.#state.session(instance, clientId)
     if (session === undefined || session.epoch !== epoch) throw fenced()
     return session
@@ -40,7 +40,7 @@ export class Sessions {
     const existing = this.#state.session(instance, clientId)
     const previous = existing?.connected === true ? { nodeId: existing.nodeId, epoch: existing.epoch } : undefined
     let endedSubscriptions: Subscription[] = []
-    let resumed: Session | undefined
+    let resumed: LocalSession | undefined
     if (existing !== undefined) {
       const ends = request.cleanStart || hasEnded(existing, nowMs)
       this.#displace(existing, ends, nowMs)
@@ -105,7 +105,7 @@ export class Sessions {
   }
 
   /** Ends a session that has no connection any more. */
-  end(session: Session, nowMs: number): Subscription[] {
+  end(session: LocalSession, nowMs: number): Subscription[] {
     const pending = session.pendingWill
     // v5 [MQTT-3.1.3-9]: the end of the session is as far as a delay goes.
     if (pending !== undefined && pending.dueAtMs > nowMs) this.#schedule(pending, nowMs)
@@ -144,7 +144,7 @@ export class Sessions {
   }
 
   /** The connection of before gives way to a new one; `ends` says that its session does too. */
-  #displace(session: Session, ends: boolean, nowMs: number): void {
+  #displace(session: LocalSession, ends: boolean, nowMs: number): void {
     if (session.connected) {
       session.sentSeq = session.queue.tailSeq
       // A positive delay is cut short by the new connection, unless the session ends. v5 [MQTT-3.1.3-9]
@@ -159,7 +159,7 @@ export class Sessions {
     if (pending.dueAtMs > nowMs) this.forgetWill(pending.id)
   }
 
-  #disconnect(session: Session, expirySeconds: number, fate: WillFate, nowMs: number): void {
+  #disconnect(session: LocalSession, expirySeconds: number, fate: WillFate, nowMs: number): void {
     this.#state.markDisconnected(session)
     session.expirySeconds = expirySeconds
     const { will } = session
@@ -183,8 +183,8 @@ export class Sessions {
     this.#recorder.will(record, atMs)
   }
 
-  #create(instance: string, clientId: string): Session {
-    const session = new Session(instance, clientId, ++this.#state.lastSessionId)
+  #create(instance: string, clientId: string): LocalSession {
+    const session = new LocalSession(instance, clientId, ++this.#state.lastSessionId)
     this.#state.tenant(instance).sessions.set(clientId, session)
     return session
   }
@@ -204,7 +204,7 @@ function fenced(): BrokerError {
 }
 
 /** A session whose time is over has ended, even if nobody has swept it yet; one without expiry ends when displaced. */
-function hasEnded(session: Session, nowMs: number): boolean {
+function hasEnded(session: LocalSession, nowMs: number): boolean {
   if (session.connected) return session.expirySeconds === 0
   return session.dueAtMs !== 0 && session.dueAtMs <= nowMs
 }

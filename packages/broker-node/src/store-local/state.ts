@@ -10,7 +10,7 @@ import { Deadlines, type Scheduled } from './deadlines.ts'
 import { EntryQueue } from './entry-queue.ts'
 
 /** One session, connected or not. Scheduled for its expiry while it is not connected. */
-export class Session implements Scheduled {
+export class LocalSession implements Scheduled {
   readonly instance: InstanceName
   readonly clientId: string
   /** Names the session in journal keys, so that these stay short whatever the client id is. */
@@ -113,7 +113,7 @@ export class Group {
 
 /** Everything of one instance; instances share nothing. */
 export class Tenant {
-  readonly sessions: Map<string, Session> = new Map()
+  readonly sessions: Map<string, LocalSession> = new Map()
   readonly groups: Map<string, Group> = new Map()
   readonly retained: RetainedIndex<RetainedRecord> = new RetainedIndex()
 }
@@ -122,9 +122,9 @@ export class Tenant {
 export class State {
   readonly tenants: Map<InstanceName, Tenant> = new Map()
   /** Sessions with an open connection, by node. */
-  readonly connected: Map<string, Set<Session>> = new Map()
+  readonly connected: Map<string, Set<LocalSession>> = new Map()
   readonly wills: Map<number, WillRecord> = new Map()
-  readonly sessionDeadlines: Deadlines<Session> = new Deadlines()
+  readonly sessionDeadlines: Deadlines<LocalSession> = new Deadlines()
   readonly willDeadlines: Deadlines<WillRecord> = new Deadlines()
   readonly retainedDeadlines: Deadlines<RetainedRecord> = new Deadlines()
   epoch = 0
@@ -143,7 +143,7 @@ export class State {
     return tenant
   }
 
-  session(instance: InstanceName, clientId: string): Session | undefined {
+  session(instance: InstanceName, clientId: string): LocalSession | undefined {
     return this.tenants.get(instance)?.sessions.get(clientId)
   }
 
@@ -151,7 +151,7 @@ export class State {
     return this.tenants.get(instance)?.groups.get(name)
   }
 
-  markConnected(session: Session): void {
+  markConnected(session: LocalSession): void {
     let sessions = this.connected.get(session.nodeId)
     if (sessions === undefined) {
       sessions = new Set()
@@ -161,7 +161,7 @@ export class State {
     session.connected = true
   }
 
-  markDisconnected(session: Session): void {
+  markDisconnected(session: LocalSession): void {
     session.connected = false
     const sessions = this.connected.get(session.nodeId)
     sessions?.delete(session)

@@ -1,5 +1,5 @@
 import { BrokerError } from '@midge/protocol-core'
-import type { Groups } from './groups.ts'
+import type { RedisGroups } from './groups.ts'
 import { DueKind, namesOf, type StoreKeys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'
 
@@ -13,9 +13,9 @@ export const CLAIM_MS = 10_000
 export class GroupJobs {
   private readonly link: RedisLink
   private readonly keys: StoreKeys
-  private readonly groups: Groups
+  private readonly groups: RedisGroups
 
-  constructor(link: RedisLink, keys: StoreKeys, groups: Groups) {
+  constructor(link: RedisLink, keys: StoreKeys, groups: RedisGroups) {
     this.link = link
     this.keys = keys
     this.groups = groups

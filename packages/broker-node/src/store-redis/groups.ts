@@ -14,7 +14,7 @@ export interface Member {
 export type Qos2Fate = 'keep' | 'return' | 'drop'
 
 /** Queues of share groups, and what their members hold. */
-export class Groups {
+export class RedisGroups {
   private readonly link: RedisLink
   private readonly keys: StoreKeys
 

@@ -7,7 +7,7 @@ import { toBuffer, toList, toNumber } from './replies.ts'
 const READ_BYTES_MAX = 256 * 1024
 
 /** Session queues as their owner sees them. */
-export class Queues {
+export class RedisQueues {
   private readonly link: RedisLink
   private readonly keys: StoreKeys
 

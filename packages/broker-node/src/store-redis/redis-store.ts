@@ -21,14 +21,14 @@ import { checkRedis, type Durability, type RedisWarning } from './check-redis.ts
 import { Committer } from './committer.ts'
 import { watchConnection } from './connection-log.ts'
 import { GroupJobs } from './group-jobs.ts'
-import { Groups } from './groups.ts'
+import { RedisGroups } from './groups.ts'
 import { StoreKeys } from './keys.ts'
 import { Pokes } from './pokes.ts'
-import { Queues } from './queues.ts'
+import { RedisQueues } from './queues.ts'
 import { type ClientFactory, connectionOptions, RedisLink } from './redis-link.ts'
 import { RetainedLookup } from './retained.ts'
-import { Sessions } from './sessions.ts'
-import { Sweeper } from './sweeper.ts'
+import { RedisSessions } from './sessions.ts'
+import { RedisSweeper } from './sweeper.ts'
 
 export interface RedisStoreOptions {
   /** `redis://[user:password@]host[:port][/db]` or `rediss://`; unused with `clientFactory`. */
@@ -59,11 +59,11 @@ export class RedisStore implements Store {
   readonly ready: Promise<void>
   private readonly link: RedisLink
   private readonly keys: StoreKeys
-  private readonly sessions: Sessions
-  private readonly queues: Queues
-  private readonly groups: Groups
+  private readonly sessions: RedisSessions
+  private readonly queues: RedisQueues
+  private readonly groups: RedisGroups
   private readonly retained: RetainedLookup
-  private readonly sweeper: Sweeper
+  private readonly sweeper: RedisSweeper
   private readonly committer: Committer
   private readonly pokes: Pokes
   private readonly durability: Durability
@@ -81,12 +81,12 @@ export class RedisStore implements Store {
     this.durability = options.durability
     this.keys = new StoreKeys(options.keyPrefix ?? 'midge')
     this.link = new RedisLink(commands, options.logger)
-    this.groups = new Groups(this.link, this.keys)
+    this.groups = new RedisGroups(this.link, this.keys)
     const jobs = new GroupJobs(this.link, this.keys, this.groups)
-    this.sessions = new Sessions(this.link, this.keys, jobs)
-    this.queues = new Queues(this.link, this.keys)
+    this.sessions = new RedisSessions(this.link, this.keys, jobs)
+    this.queues = new RedisQueues(this.link, this.keys)
     this.retained = new RetainedLookup(this.link, this.keys)
-    this.sweeper = new Sweeper(this.link, this.keys, this.sessions, jobs)
+    this.sweeper = new RedisSweeper(this.link, this.keys, this.sessions, jobs)
     const nodeId = encodeURIComponent(options.nodeId)
     this.committer = new Committer(this.link, this.keys, {
       limits: options.limits,

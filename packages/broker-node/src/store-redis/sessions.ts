@@ -25,7 +25,7 @@ export interface Ending {
 }
 
 /** Session records and stored subscriptions. */
-export class Sessions {
+export class RedisSessions {
   private readonly link: RedisLink
   private readonly keys: StoreKeys
   private readonly jobs: GroupJobs

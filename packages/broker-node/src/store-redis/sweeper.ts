@@ -4,7 +4,7 @@ import { PARTITION_COUNT } from './hash-tag.ts'
 import { DueKind, namesOf, type Place, type StoreKeys } from './keys.ts'
 import type { Call, RedisLink } from './redis-link.ts'
 import { toBuffer, toList, toText } from './replies.ts'
-import type { Sessions } from './sessions.ts'
+import type { RedisSessions } from './sessions.ts'
 
 interface Found {
   partition: number
@@ -18,13 +18,13 @@ interface Task {
 }
 
 /** Does what is due: wills, session expiry, group jobs, retained expiry, and cleaning up after a dead node. */
-export class Sweeper {
+export class RedisSweeper {
   private readonly link: RedisLink
   private readonly keys: StoreKeys
-  private readonly sessions: Sessions
+  private readonly sessions: RedisSessions
   private readonly jobs: GroupJobs
 
-  constructor(link: RedisLink, keys: StoreKeys, sessions: Sessions, jobs: GroupJobs) {
+  constructor(link: RedisLink, keys: StoreKeys, sessions: RedisSessions, jobs: GroupJobs) {
     this.link = link
     this.keys = keys
     this.sessions = sessions

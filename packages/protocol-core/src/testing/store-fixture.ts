@@ -2,20 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BrokerError } from '../errors.ts'
 import { EMPTY_BYTES, Message, type MessageFields } from '../message.ts'
-import type {
-  CommitItem,
-  CommitResult,
-  OpenedSession,
-  OpenRequest,
-  QueueLimits,
-  SessionTarget,
-  Store,
-  StoredSubscription,
-  StoredWill,
-  Subscription,
-  SweepResult,
-  WillFate,
-} from '../ports.ts'
+import type { SweepResult } from '../ports/deadlines.ts'
+import type { CommitItem, CommitResult, SessionTarget } from '../ports/messages.ts'
+import type { QueueLimits } from '../ports/queues.ts'
+import type { OpenedSession, OpenRequest, WillFate } from '../ports/sessions.ts'
+import type { Store } from '../ports/store.ts'
+import type { StoredSubscription, Subscription } from '../ports/subscription.ts'
+import type { StoredWill } from '../ports/wills.ts'
 
 /** The limits with which a store under contract has to be made. */
 export const CONTRACT_LIMITS: QueueLimits = {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { TakenEntry } from '../ports.ts'
+import type { TakenEntry } from '../ports/groups.ts'
 import {
   CONTRACT_LIMITS,
   type Fixture,

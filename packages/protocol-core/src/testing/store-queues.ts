@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { QueueEntry } from '../ports.ts'
+import type { QueueEntry } from '../ports/queues.ts'
 import {
   CONTRACT_LIMITS,
   type Fixture,

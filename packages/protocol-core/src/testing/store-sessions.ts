@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { SESSION_EXPIRY_NEVER } from '../ports.ts'
+import { SESSION_EXPIRY_NEVER } from '../ports/sessions.ts'
 import {
   INSTANCE,
   message,

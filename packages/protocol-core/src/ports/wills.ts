@@ -1,0 +1,30 @@
+import type { Message } from '../message.ts'
+import type { InstanceName } from './instance-name.ts'
+
+/** A Will Message kept by the store for as long as its connection may still fail to end well. */
+export interface StoredWill {
+  message: Message
+  willDelaySeconds: number
+  /** Message Expiry Interval, counted from publication of the will; -1 for none. */
+  messageExpirySeconds: number
+}
+
+/** A will that is to be published now, claimed by whoever was told of it. */
+export interface DueWill {
+  /** Identity for {@link WillStore.confirmWill}; a will is published at most once per id inside the claim. */
+  id: string
+  instance: InstanceName
+  clientId: string
+  will: StoredWill
+}
+
+/**
+ * Wills that are due.
+ *
+ * A due will belongs to whoever claimed it, for 10 s: the claimant publishes it and confirms. A claim that is not
+ * confirmed lapses, and the will is due again, so that a will outlives the death of its publisher.
+ */
+export interface WillStore {
+  /** Forgets a will that was published, or that turned out not to be wanted. Idempotent. */
+  confirmWill(instance: InstanceName, clientId: string, id: string): Promise<void>
+}
