@@ -93,6 +93,7 @@ export { DEFAULT_INSTANCE, type InstanceName } from './ports/instance-name.ts'
 export type { CommitItem, CommitResult, GroupTarget, MessageStore, SessionTarget } from './ports/messages.ts'
 export type { QueueEntry, QueueLimits, QueueStore } from './ports/queues.ts'
 export type { RetainedPage, RetainedStore } from './ports/retained.ts'
+export type { SecretStore } from './ports/secrets.ts'
 export {
   type CloseRequest,
   type OpenedSession,

@@ -1,4 +1,4 @@
-import type { InstanceName } from './ports.ts'
+import type { InstanceName } from './ports/instance-name.ts'
 
 /**
  * The key of a thing that has a name within its instance (a client id, a topic filter, a share group) in a table that

@@ -95,6 +95,9 @@ class Loader {
       case Tag.will:
         this.#will(at.u48(), new ByteReader(value))
         break
+      case Tag.secret:
+        this.#state.secrets.set(at.text(), Uint8Array.from(value))
+        break
       case Tag.session:
         this.#session(at.sizedText(), at.text(), new ByteReader(value))
         break

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import {
   BrokerError,
   type CloseRequest,
@@ -279,6 +280,18 @@ export class LocalStore implements Store {
       }
     }
     if (page.length > 0) yield page
+  }
+
+  secret(name: string, bytesCount: number): Promise<Uint8Array> {
+    return this.#apply(() => {
+      let key = this.#state.secrets.get(name)
+      if (key === undefined) {
+        key = new Uint8Array(randomBytes(bytesCount))
+        this.#state.secrets.set(name, key)
+        this.#recorder.secret(name, key)
+      }
+      return key
+    })
   }
 
   ping(): Promise<void> {

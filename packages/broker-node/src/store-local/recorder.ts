@@ -18,6 +18,7 @@ export const STORE_FORMAT = 1
  *
  *   format                                            → version
  *   epochBound                                        → u48
+ *   secret     name                                   → key
  *   session    u32 instance size, instance, client id → u32 id, u48 epoch, connected, u32 expiry, u48 due, u48 sent,
  *                                                       node id, u48 pending will or 0, will of the connection
  *   head       u32 session id                         → u48 sequence number before the next one (empty queue)
@@ -36,6 +37,7 @@ export const Tag = {
   format: 0x01,
   epochBound: 0x02,
   will: 0x03,
+  secret: 0x04,
   session: 0x10,
   head: 0x11,
   entry: 0x12,
@@ -69,6 +71,10 @@ export class Recorder {
 
   epochBound(bound: number): void {
     this.#put(this.#tag(Tag.epochBound), this.#value.start().u48(bound))
+  }
+
+  secret(name: string, key: Uint8Array): void {
+    this.#put(this.#tag(Tag.secret).text(name), this.#value.start().bytes(key))
   }
 
   session(session: LocalSession): void {

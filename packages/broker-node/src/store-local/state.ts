@@ -127,6 +127,7 @@ export class State {
   readonly sessionDeadlines: Deadlines<LocalSession> = new Deadlines()
   readonly willDeadlines: Deadlines<WillRecord> = new Deadlines()
   readonly retainedDeadlines: Deadlines<RetainedRecord> = new Deadlines()
+  readonly secrets: Map<string, Uint8Array> = new Map()
   epoch = 0
   /** No epoch from here on may be given out before a higher bound is written down. */
   epochBound = 0

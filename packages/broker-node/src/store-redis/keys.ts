@@ -126,6 +126,11 @@ export class StoreKeys {
     return `${DueKind.retained}${encodeURIComponent(instance)}:${topicName}`
   }
 
+  /** A random key that all nodes share. */
+  secret(name: string): string {
+    return `${this.prefix}:secret:${name}`
+  }
+
   /** Channel on which a node hears that queues of its sessions have grown; the node id is appended, encoded. */
   pokePrefix(): string {
     return `${this.prefix}:poke:`

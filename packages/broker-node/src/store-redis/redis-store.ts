@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type {
   CloseRequest,
   CommitItem,
@@ -25,7 +26,7 @@ import { RedisGroups } from './groups.ts'
 import { StoreKeys } from './keys.ts'
 import { Pokes } from './pokes.ts'
 import { RedisQueues } from './queues.ts'
-import { type ClientFactory, connectionOptions, RedisLink } from './redis-link.ts'
+import { type ClientFactory, connectionOptions, RedisLink, toBrokerError } from './redis-link.ts'
 import { RetainedLookup } from './retained.ts'
 import { RedisSessions } from './sessions.ts'
 import { RedisSweeper } from './sweeper.ts'
@@ -222,6 +223,18 @@ export class RedisStore implements Store {
 
   listSubscriptions(): AsyncIterable<StoredSubscription[]> {
     return this.sessions.listSubscriptions()
+  }
+
+  /** Whoever comes first sets it, and everybody reads what is there. */
+  async secret(name: string, bytesCount: number): Promise<Uint8Array> {
+    const key = this.keys.secret(name)
+    // A full Redis refuses the first of the two and can still answer the second.
+    const [made, kept] = await this.link.run([
+      { command: 'set', args: [key, randomBytes(bytesCount), 'NX'] },
+      { command: 'get', args: [key] },
+    ])
+    if (kept instanceof Uint8Array) return kept
+    throw toBrokerError(kept instanceof Error ? kept : made)
   }
 
   async ping(): Promise<void> {

@@ -4,6 +4,7 @@ import type { InstanceName } from './instance-name.ts'
 import type { MessageStore } from './messages.ts'
 import type { QueueStore } from './queues.ts'
 import type { RetainedStore } from './retained.ts'
+import type { SecretStore } from './secrets.ts'
 import type { SessionStore } from './sessions.ts'
 import type { WillStore } from './wills.ts'
 
@@ -32,7 +33,8 @@ export interface Store
     GroupStore,
     RetainedStore,
     MessageStore,
-    DeadlineStore {
+    DeadlineStore,
+    SecretStore {
   setListener(listener: StoreListener): void
   /** Resolves when the store answers; rejects with `MIDGE_STORE_UNAVAILABLE`. */
   ping(): Promise<void>

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { declareTests, type MakeStore } from './store-fixture.ts'
 import { groupContract } from './store-groups.ts'
@@ -27,6 +28,14 @@ export function storeContract(name: string, makeStore: MakeStore): void {
     ]) {
       declareTests(tests, makeStore)
     }
+    test('a secret is made once, also for callers that ask together, and each name has its own', async t => {
+      const { store, dispose } = await makeStore()
+      t.after(dispose)
+      const [first, ...others] = await Promise.all([1, 2, 3].map(() => store.secret('a', 32)))
+      assert.equal(first?.length, 32)
+      for (const other of others) assert.deepEqual(Buffer.from(other), Buffer.from(first))
+      assert.notDeepEqual(Buffer.from(await store.secret('b', 32)), Buffer.from(first))
+    })
     test('a store answers a ping', async t => {
       const { store, dispose } = await makeStore()
       t.after(dispose)

@@ -120,6 +120,14 @@ export const restartContract: StoreTests = {
     )
   },
 
+  'restart: secrets': async f => {
+    const secret = await f.store.secret('a', 32)
+    const other = await f.store.secret('b', 16)
+    if (!(await f.reopen())) return
+    assert.deepEqual(Buffer.from(await f.store.secret('a', 32)), Buffer.from(secret))
+    assert.deepEqual(Buffer.from(await f.store.secret('b', 32)), Buffer.from(other))
+  },
+
   'restart: retained messages': async f => {
     for (const topicName of ['a', 'b/c', '$SYS/x', 'removed']) {
       await f.commit({ message: message(topicName, topicName, { retain: true }), retain: true })
