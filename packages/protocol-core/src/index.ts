@@ -1,7 +1,8 @@
 export type { AclIdentity, AclRule } from './acl.ts'
 export { checkAclPattern, expandAclPattern, mayPublish, mayReceive, maySubscribe } from './acl.ts'
 export { decodePacket, shortAckPacketId } from './codec/decode.ts'
-export { decodeConnect, peekConnectVersion, UnsupportedProtocolError } from './codec/decode-connect.ts'
+export type { ConnectBeginning } from './codec/decode-connect.ts'
+export { decodeConnect, peekConnect, UnsupportedProtocolError } from './codec/decode-connect.ts'
 export { decodeForwardableProperties, NO_PROPERTIES } from './codec/decode-properties.ts'
 export { decodePublish, PublishView } from './codec/decode-publish.ts'
 export type { AckType } from './codec/encode.ts'
@@ -18,6 +19,7 @@ export {
 } from './codec/encode.ts'
 export { encodeForwardableProperties } from './codec/encode-properties.ts'
 export { packetIdOffset, patchPacketId, publishSize, writePublish } from './codec/encode-publish.ts'
+export { fitProperties } from './codec/fit-properties.ts'
 export { firstByteProblem, scanFrame } from './codec/frame.ts'
 export {
   type DecodedQueueEntry,
@@ -116,9 +118,10 @@ export { MemberRing } from './shared-subscription.ts'
 export { TokenBucket } from './token-bucket.ts'
 export { InboundTopicAliases, OutboundTopicAliases } from './topic-alias.ts'
 export type { SharedFilter } from './topic-filter.ts'
-export { checkTopicFilter, filtersOverlap, hasWildcard, matches, parseShare } from './topic-filter.ts'
+export { checkFilterForm, checkTopicFilter, filtersOverlap, hasWildcard, matches, parseShare } from './topic-filter.ts'
 export {
   checkTopicName,
+  isReservedForServer,
   TOPIC_BYTES_MAX,
   TOPIC_LEVELS_MAX_DEFAULT,
   topicBytesCount,

@@ -78,6 +78,8 @@ export interface Will {
 export interface ConnectPacket {
   type: typeof PacketType.connect
   version: ProtocolVersion
+  /** The client is a bridge of another broker and said so with bit 7 of the level, as Mosquitto does; never in v5. */
+  isBridge: boolean
   /** Clean Start (v5) or Clean Session (v3.x); the engine gives each its own meaning. */
   cleanStart: boolean
   keepAliveSeconds: number

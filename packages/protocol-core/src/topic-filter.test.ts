@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { filterArbitrary, naiveMatches, topicArbitrary } from './topic-cases.test.support.ts'
-import { checkTopicFilter, filtersOverlap, hasWildcard, matches, parseShare } from './topic-filter.ts'
+import { checkFilterForm, checkTopicFilter, filtersOverlap, hasWildcard, matches, parseShare } from './topic-filter.ts'
 
 describe('checkTopicFilter()', () => {
   const accepted = [
@@ -68,6 +68,25 @@ describe('checkTopicFilter()', () => {
   it('takes the bound on levels from its caller and counts them after the share prefix', () => {
     assert.equal(checkTopicFilter('$share/g/a/b', 2), 0)
     assert.equal(checkTopicFilter('$share/g/a/b/c', 2), 0x8f)
+  })
+})
+
+describe('checkFilterForm()', () => {
+  it('calls a wildcard out of place, and nothing at all, malformed in every version', () => {
+    for (const filter of ['', 'a#', '#/a', 'a/#/b', '##', 'a+', '+a', 'a/b+/c', '$share/g/a#', '$share/g/#/a']) {
+      for (const version of [3, 4, 5] as const) assert.equal(checkFilterForm(filter, version), 0x81, filter)
+    }
+  })
+  it('v5 [MQTT-4.8.2-1] [MQTT-4.8.2-2] calls a share name malformed only where the standard has share names', () => {
+    for (const filter of ['$share/', '$share//a', '$share/g', '$share/g/', '$share/+/a']) {
+      assert.equal(checkFilterForm(filter, 5), 0x81, filter)
+      for (const version of [3, 4] as const) assert.equal(checkFilterForm(filter, version), 0, filter)
+    }
+  })
+  it('leaves bounds of the server to checkTopicFilter()', () => {
+    for (const filter of ['$share/g/a', '#', '+', '/', '$SYS/#', Array(2000).fill('+').join('/')]) {
+      assert.equal(checkFilterForm(filter, 5), 0, filter)
+    }
   })
 })
 

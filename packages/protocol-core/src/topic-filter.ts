@@ -1,3 +1,4 @@
+import type { ProtocolVersion } from './packet.ts'
 import { ReasonCode } from './reason-code.ts'
 import { TOPIC_BYTES_MAX, TOPIC_LEVELS_MAX_DEFAULT, topicBytesCount } from './topic-name.ts'
 
@@ -14,47 +15,69 @@ export interface SharedFilter {
 }
 
 /**
- * Checks a Topic Filter of SUBSCRIBE or UNSUBSCRIBE, with or without `$share/<group>/` in front.
+ * Checks whether a Topic Filter of SUBSCRIBE or UNSUBSCRIBE is one at all: an ill-formed one makes its packet malformed
+ * and ends the connection (v5 [MQTT-4.13.1-1], v3.1.1 [MQTT-4.8.0-1]), a well-formed one that is not accepted is
+ * answered (0x8F, "correctly formed, but not accepted"; see {@link checkTopicFilter}).
+ *
+ * MQTT 3.1 and 3.1.1 have no Shared Subscriptions, so that there `$share//a` is well formed.
+ *
+ * @param topicFilter - text that has passed the checks of a UTF-8 Encoded String
+ * @returns 0, or 0x81
+ *
+ * Spec: v5 [MQTT-4.7.1-1], v3.1.1 [MQTT-4.7.1-2] for '#'; v5 [MQTT-4.7.1-2], v3.1.1 [MQTT-4.7.1-3] for '+';
+ * [MQTT-4.7.3-1] not empty; v5 [MQTT-4.8.2-1], [MQTT-4.8.2-2] for `$share`.
+ */
+export function checkFilterForm(topicFilter: string, version: ProtocolVersion): number {
+  const start = version === 5 ? filterStart(topicFilter) : 0
+  return start >= 0 && levelsOf(topicFilter, start) > 0 ? ReasonCode.success : ReasonCode.malformedPacket
+}
+
+/**
+ * Checks whether this server accepts a Topic Filter, with or without `$share/<group>/` in front: its form, and the
+ * bounds that are this server's own.
  *
  * @param levelsMax - counts the levels after the share prefix
  * @returns 0, or 0x8F
  *
- * Spec: v5 [MQTT-4.7.1-1], v3.1.1 [MQTT-4.7.1-2] for '#'; v5 [MQTT-4.7.1-2], v3.1.1 [MQTT-4.7.1-3] for '+';
- * [MQTT-4.7.3-1], [MQTT-4.7.3-2], [MQTT-4.7.3-3]; v5 [MQTT-4.8.2-1], [MQTT-4.8.2-2] for `$share`.
+ * Spec: as {@link checkFilterForm}; [MQTT-4.7.3-2], [MQTT-4.7.3-3].
  */
 export function checkTopicFilter(topicFilter: string, levelsMax: number = TOPIC_LEVELS_MAX_DEFAULT): number {
   if (topicFilter.length > TOPIC_BYTES_MAX) return ReasonCode.topicFilterInvalid
-  let start = 0
-  if (topicFilter.startsWith(SHARE_PREFIX)) {
-    const groupEnd = topicFilter.indexOf('/', SHARE_PREFIX.length)
-    if (groupEnd <= SHARE_PREFIX.length) return ReasonCode.topicFilterInvalid
-    for (let i = SHARE_PREFIX.length; i < groupEnd; i++) {
-      if (isWildcard(topicFilter.charCodeAt(i))) return ReasonCode.topicFilterInvalid
-    }
-    start = groupEnd + 1
-  }
-  if (!hasValidLevels(topicFilter, start, levelsMax)) return ReasonCode.topicFilterInvalid
+  const start = filterStart(topicFilter)
+  if (start < 0) return ReasonCode.topicFilterInvalid
+  const levels = levelsOf(topicFilter, start)
+  if (levels === 0 || levels > levelsMax) return ReasonCode.topicFilterInvalid
   const bytes = topicBytesCount(topicFilter)
   return bytes < 0 || bytes > TOPIC_BYTES_MAX ? ReasonCode.topicFilterInvalid : ReasonCode.success
+}
+
+/** @returns where the filter begins behind `$share/<group>/`, 0 without that; -1 for an ill-formed share name */
+function filterStart(topicFilter: string): number {
+  if (!topicFilter.startsWith(SHARE_PREFIX)) return 0
+  const groupEnd = topicFilter.indexOf('/', SHARE_PREFIX.length)
+  if (groupEnd <= SHARE_PREFIX.length) return -1
+  for (let i = SHARE_PREFIX.length; i < groupEnd; i++) if (isWildcard(topicFilter.charCodeAt(i))) return -1
+  return groupEnd + 1
 }
 
 function isWildcard(unit: number): boolean {
   return unit === PLUS || unit === HASH
 }
 
-function hasValidLevels(topicFilter: string, start: number, levelsMax: number): boolean {
+/** @returns the number of levels from `start`; 0 when there is nothing, or a wildcard is out of place */
+function levelsOf(topicFilter: string, start: number): number {
   const end = topicFilter.length
-  if (start >= end) return false
+  if (start >= end) return 0
   let levels = 1
   for (let i = start; i < end; i++) {
     const unit = topicFilter.charCodeAt(i)
     if (unit === SLASH) levels++
     else if (isWildcard(unit)) {
-      if (i > start && topicFilter.charCodeAt(i - 1) !== SLASH) return false
-      if (unit === HASH ? i + 1 !== end : i + 1 < end && topicFilter.charCodeAt(i + 1) !== SLASH) return false
+      if (i > start && topicFilter.charCodeAt(i - 1) !== SLASH) return 0
+      if (unit === HASH ? i + 1 !== end : i + 1 < end && topicFilter.charCodeAt(i + 1) !== SLASH) return 0
     }
   }
-  return levels <= levelsMax
+  return levels
 }
 
 /** @returns whether a valid Topic Filter, without share prefix, can match more than the one equal Topic Name. */

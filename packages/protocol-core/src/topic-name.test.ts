@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { checkTopicName, topicBytesCount, topicLevels } from './topic-name.ts'
+import { checkTopicName, isReservedForServer, topicBytesCount, topicLevels } from './topic-name.ts'
 
 describe('checkTopicName()', () => {
   const accepted: [string, string][] = [
@@ -59,5 +59,28 @@ describe('topicBytesCount()', () => {
 describe('topicLevels()', () => {
   it('counts empty levels', () => {
     assert.deepEqual(['a', '/', 'a/b', '//a/'].map(topicLevels), [1, 2, 2, 4])
+  })
+})
+
+describe('isReservedForServer()', () => {
+  it('keeps $SYS for the server', () => {
+    for (const name of [
+      '$SYS/',
+      '$SYS/broker/uptime',
+      '$SYS/broker/connection',
+      '$SYS/broker/connection/state',
+      '$SYS/broker/connection//state',
+      '$SYS/broker/connection/a/b/state',
+      '$SYS/broker/connection/a/states',
+      '$SYS/broker/connection/a/state/x',
+      '$SYS/x/broker/connection/a/state',
+    ]) {
+      assert.equal(isReservedForServer(name), true, name)
+    }
+  })
+  it('leaves the rest to clients, and to bridges the topic of their state', () => {
+    for (const name of ['a', '$SYS', '$other/x', '$SYSTEM/x', '$SYS/broker/connection/host.home/state']) {
+      assert.equal(isReservedForServer(name), false, name)
+    }
   })
 })

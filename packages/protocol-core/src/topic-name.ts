@@ -9,6 +9,9 @@ export const TOPIC_BYTES_MAX = 65_535
 const SLASH = 0x2f
 const PLUS = 0x2b
 const HASH = 0x23
+const SYS_PREFIX = '$SYS/'
+const BRIDGE_PREFIX = '$SYS/broker/connection/'
+const BRIDGE_SUFFIX = '/state'
 
 /**
  * Counts the UTF-8 bytes of a string that is going to be a Topic Name or Topic Filter.
@@ -65,4 +68,20 @@ export function checkTopicName(topicName: string, levelsMax: number = TOPIC_LEVE
   if (isAscii) return ReasonCode.success
   const bytes = topicBytesCount(topicName)
   return bytes < 0 || bytes > TOPIC_BYTES_MAX ? ReasonCode.topicNameInvalid : ReasonCode.success
+}
+
+/**
+ * Decides whether clients may not publish to a Topic Name because it is the server's own: everything below `$SYS/`
+ * except `$SYS/broker/connection/<name>/state`, where a bridge says that it is there (its will says that it is gone),
+ * which Mosquitto allows too. Spec: section 4.7.2 leaves topics that begin with '$' to the server.
+ */
+export function isReservedForServer(topicName: string): boolean {
+  return topicName.startsWith(SYS_PREFIX) && !isBridgeState(topicName)
+}
+
+/** The name is one level and not empty. */
+function isBridgeState(topicName: string): boolean {
+  const nameEnd = topicName.length - BRIDGE_SUFFIX.length
+  if (nameEnd <= BRIDGE_PREFIX.length || !topicName.startsWith(BRIDGE_PREFIX)) return false
+  return topicName.endsWith(BRIDGE_SUFFIX) && topicName.indexOf('/', BRIDGE_PREFIX.length) === nameEnd
 }

@@ -5,11 +5,11 @@ import type { ListenerOptions } from './options.ts'
 
 const TABLE: [string, Buffer, string][] = [
   ['CONNECT', Buffer.from([0x10, 0x0d]), 'mqtt'],
-  ['CONNECT with reserved flags', Buffer.from([0x11, 0x0d]), 'unknown'],
+  ['CONNECT with the flags that MQTT 3.1 leaves unused', Buffer.from([0x1f, 0x0d]), 'mqtt'],
   ['PUBLISH', Buffer.from([0x30, 0x05]), 'unknown'],
   ['TLS hello', Buffer.from([0x16, 0x03, 0x01]), 'tls'],
   ['first byte of a TLS hello', Buffer.from([0x16]), 'tls'],
-  ['0x16 and something else', Buffer.from([0x16, 0x09]), 'unknown'],
+  ['a CONNECT that begins like a TLS hello', Buffer.from([0x16, 0x09]), 'mqtt'],
   ['GET', Buffer.from('GET / HTTP/1.1'), 'http'],
   ['OPTIONS', Buffer.from('OPTIONS * HTTP/1.1'), 'http'],
   ['CONNECT of HTTP', Buffer.from('CONNECT a:1 HTTP/1.1'), 'http'],

@@ -3,8 +3,8 @@ import type { ListenerKind, ListenerOptions } from './options.ts'
 /** What the first bytes of a connection look like. */
 export type FirstBytes = 'mqtt' | 'tls' | 'http' | 'proxy' | 'unknown'
 
-/** Type and flags of CONNECT, the only packet that may come first. [MQTT-3.1.0-1] */
-const CONNECT_BYTE = 0x10
+/** Type of CONNECT, the only packet that may come first, [MQTT-3.1.0-1]; MQTT 3.1 leaves its flags unused. */
+const CONNECT_TYPE = 1
 const TLS_HANDSHAKE_BYTE = 0x16
 const TLS_MAJOR_VERSION = 0x03
 const CARRIAGE_RETURN = 0x0d
@@ -17,8 +17,9 @@ const HTTP_VERB = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI)
  */
 export function classifyFirstBytes(bytes: Uint8Array): FirstBytes {
   const first = bytes[0]
-  if (first === CONNECT_BYTE) return 'mqtt'
+  // The type of a TLS handshake is a CONNECT with flags, but none of three bytes.
   if (first === TLS_HANDSHAKE_BYTE && (bytes.length === 1 || bytes[1] === TLS_MAJOR_VERSION)) return 'tls'
+  if (first !== undefined && first >>> 4 === CONNECT_TYPE) return 'mqtt'
   // The signature of PROXY v2 is CR LF CR LF NUL …; nothing else here begins with CR.
   if (first === CARRIAGE_RETURN) return 'proxy'
   const text = String.fromCharCode(...bytes.subarray(0, 8))

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { ProtocolError } from '../errors.ts'
+import { PACKET_BYTES_MAX } from '../limits.ts'
 import type { ConnectPacket } from '../packet.ts'
-import { decodeConnect, peekConnectVersion, UnsupportedProtocolError } from './decode-connect.ts'
+import { decodeConnect, peekConnect, UnsupportedProtocolError } from './decode-connect.ts'
 
 /** Bytes from hex and `s'text'` (with a two-byte length). */
 function wire(notation: string): Uint8Array {
@@ -19,11 +20,11 @@ function wire(notation: string): Uint8Array {
   return Uint8Array.from(out)
 }
 
-function decode(notation: string): ConnectPacket {
+function decode(notation: string, firstByte = 0x10): ConnectPacket {
   const body = wire(notation)
   const buf = Buffer.alloc(body.length + 6, 0x01)
   buf.set(body, 3)
-  const packet = decodeConnect(buf, 3, 3 + body.length)
+  const packet = decodeConnect(firstByte, buf, 3, 3 + body.length)
   buf.fill(0xff)
   return packet
 }
@@ -96,10 +97,11 @@ for (const [name, code, body] of invalid) {
 const unsupported: [body: string, nameIsValid: boolean, isLater: boolean][] = [
   ["s'MQTT' 03 02 003c s'c'", true, false],
   ["s'MQTT' 06 02 003c s'c'", true, true],
-  ["s'MQTT' 84 02 003c s'c'", true, true],
+  ["s'MQTT' 83 02 003c s'c'", true, true],
+  ["s'MQTT' 85 02 003c 00 s'c'", true, true],
   ["s'MQIsdp' 02 02 003c s'c'", true, false],
   ["s'MQIsdp' 04 02 003c s'c'", true, false],
-  ["s'MQIsdp' 83 02 003c s'c'", true, false],
+  ["s'MQIsdp' 84 02 003c s'c'", true, false],
   ["s'mqtt' 04 02 003c s'c'", false, false],
   ["s'MQTTX' 04 02 003c s'c'", false, false],
   ["0000 04 02 003c s'c'", false, false],
@@ -115,11 +117,18 @@ for (const [body, nameIsValid, isLater] of unsupported) {
         return true
       },
     )
-    assert.equal(peekConnectVersion(wire(body), 0, wire(body).length), 0)
+    assert.equal(peekConnect(wire(body), 0, wire(body).length).version, 0)
   })
 }
 
-const bare = { keepAliveSeconds: 60, will: undefined, username: undefined, password: undefined, properties: {} }
+const bare = {
+  isBridge: false,
+  keepAliveSeconds: 60,
+  will: undefined,
+  username: undefined,
+  password: undefined,
+  properties: {},
+}
 
 test('decodeConnect() reads 3.1', () => {
   const long = 'a-client-id-of-23-chars'
@@ -143,6 +152,7 @@ test('decodeConnect() reads 3.1.1 with will, user name and password', () => {
   assert.deepEqual(decode(`${V311} f4 ffff s'c' s'w/t' 0002 00ff s'u' 0001 00`), {
     type: 1,
     version: 4,
+    isBridge: false,
     cleanStart: false,
     keepAliveSeconds: 65535,
     clientId: 'c',
@@ -198,16 +208,41 @@ test('a will of UTF-8 may hold U+0000, and a Property Length of two bytes is ste
   assert.deepEqual(packet.will?.properties, wire(`01 01 03 s'${type}'`))
 })
 
-test('peekConnectVersion() knows the version of a CONNECT that is malformed later', () => {
-  for (const [start, version] of [
-    [V31, 3],
-    [V311, 4],
-    [V5, 5],
-  ] as const) {
-    const body = wire(`${start} 03`)
-    assert.equal(peekConnectVersion(body, 0, body.length), version)
+test('the flags of the fixed header are reserved in 3.1.1 and v5 and unused in 3.1', () => {
+  for (let flags = 1; flags < 16; flags++) {
+    assert.equal(decode(`${V31} 02 003c s'c'`, 0x10 | flags).clientId, 'c')
+    for (const body of [`${V311} 02 003c s'c'`, `${V5} 02 003c 00 s'c'`]) {
+      assert.throws(
+        () => decode(body, 0x10 | flags),
+        (error: unknown) => error instanceof ProtocolError && error.reasonCode === 0x81,
+      )
+    }
   }
-  assert.equal(peekConnectVersion(wire('00'), 0, 1), 0)
+})
+
+test('a bridge marks itself with bit 7 of the level of 3.1 and 3.1.1', () => {
+  for (const [body, version] of [
+    ["s'MQIsdp' 83 02 003c s'c'", 3],
+    ["s'MQTT' 84 02 003c s'c'", 4],
+  ] as const) {
+    const packet = decode(body)
+    assert.deepEqual([packet.version, packet.isBridge], [version, true])
+    assert.equal(peekConnect(wire(body), 0, wire(body).length).version, version)
+  }
+})
+
+test('peekConnect() knows version and Maximum Packet Size of a CONNECT that is malformed later', () => {
+  for (const [start, version, packetBytesMax] of [
+    [`${V31} 03`, 3, PACKET_BYTES_MAX],
+    [`${V311} 03`, 4, PACKET_BYTES_MAX],
+    [`${V5} 03`, 5, PACKET_BYTES_MAX],
+    [`${V5} 03 003c 05 27 00000014 ff`, 5, 20],
+    [`${V5} 03 003c 08 27 00000014 21 0000`, 5, PACKET_BYTES_MAX],
+    ['00', 0, PACKET_BYTES_MAX],
+  ] as const) {
+    const body = wire(start)
+    assert.deepEqual(peekConnect(body, 0, body.length), { version, packetBytesMax })
+  }
 })
 
 test('decodeConnect() throws nothing but ProtocolError, whatever the bytes', () => {
@@ -223,7 +258,7 @@ test('decodeConnect() throws nothing but ProtocolError, whatever the bytes', () 
     fc.property(start, tail, (head, rest) => {
       const body = Uint8Array.from([...head, ...rest])
       try {
-        decodeConnect(body, 0, body.length)
+        decodeConnect(0x10, body, 0, body.length)
       } catch (error) {
         assert.ok(error instanceof ProtocolError, String(error))
         assert.ok([0x81, 0x82, 0x84, 0x85, 0x90, 0x99].includes(error.reasonCode), `code ${error.reasonCode}`)

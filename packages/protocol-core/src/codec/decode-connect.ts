@@ -1,4 +1,5 @@
 import { ProtocolError } from '../errors.ts'
+import { PACKET_BYTES_MAX } from '../limits.ts'
 import { EMPTY_BYTES } from '../message.ts'
 import { type ConnectPacket, PacketType, type ProtocolVersion, type Qos, type Will } from '../packet.ts'
 import { ReasonCode } from '../reason-code.ts'
@@ -8,6 +9,9 @@ import { byteAt, uint16At } from './bytes.ts'
 import { NO_PROPERTIES, readProperties } from './decode-properties.ts'
 import { copyForwardable, WILL_PROPERTIES } from './property.ts'
 
+const HEADER_FLAGS = 0x0f
+/** Bit 7 of the level, "private" in Mosquitto's words: a bridge of version 3.1 or 3.1.1. */
+const BRIDGE_LEVEL_BIT = 0x80
 const RESERVED_FLAG = 0x01
 const CLEAN_START_FLAG = 0x02
 const WILL_FLAG = 0x04
@@ -15,6 +19,7 @@ const WILL_RETAIN_FLAG = 0x20
 const WILL_BITS = 0x38
 const PASSWORD_FLAG = 0x40
 const USERNAME_FLAG = 0x80
+const CONNECT_FLAGS_AND_KEEP_ALIVE_BYTES = 3
 const CLIENT_ID_CHARACTERS_MAX_V31 = 23
 
 /** CONNECT names a protocol or a level that this codec does not speak; `reasonCode` is 0x84. */
@@ -38,7 +43,7 @@ export class UnsupportedProtocolError extends ProtocolError {
  * CONNECT, v5 section 3.1 (v3.1.1 section 3.1):
  *
  *   Protocol Name    UTF-8 string: `MQIsdp` (3.1) or `MQTT`
- *   Protocol Level   3 with `MQIsdp`, 4 or 5 with `MQTT`
+ *   Protocol Level   3 with `MQIsdp`, 4 or 5 with `MQTT`; 0x83 or 0x84 from a bridge
  *   Connect Flags    username | password | will retain | will QoS (2 bits) | will | clean start | reserved
  *   Keep Alive       Two Byte Integer
  *   properties       v5
@@ -48,17 +53,27 @@ export class UnsupportedProtocolError extends ProtocolError {
  *   Password (binary)                                         if its flag is set
  */
 
+/** What can be known of a CONNECT that is malformed further on. */
+export interface ConnectBeginning {
+  /** 0 when the body does not begin with a name and level that this codec speaks. */
+  version: ProtocolVersion | 0
+  /** v5 Maximum Packet Size of the client, which binds the refusal too; the protocol's own bound when unknown. */
+  packetBytesMax: number
+}
+
 /**
- * Decodes the body of a CONNECT; flags of the fixed header are `firstByteProblem`'s.
+ * Decodes a CONNECT: its first byte and its body.
  *
  * All bytes in the result are copies.
  *
  * @throws {@link UnsupportedProtocolError} 0x84; {@link ProtocolError} with 0x81, 0x82, 0x85 (Client Identifier not
  * allowed), 0x90 (will topic, v5) or 0x99 (will payload is not the UTF-8 it claims to be)
  */
-export function decodeConnect(buf: Uint8Array, bodyStart: number, bodyEnd: number): ConnectPacket {
+export function decodeConnect(firstByte: number, buf: Uint8Array, bodyStart: number, bodyEnd: number): ConnectPacket {
   const reader = new BodyReader(buf, bodyStart, bodyEnd)
-  const version = readVersion(reader)
+  const { version, isBridge } = readProtocol(reader)
+  // v5 [MQTT-2.1.3-1], v3.1.1 [MQTT-2.2.2-2]; MQTT 3.1 section 3.1 calls DUP, QoS and RETAIN of a CONNECT unused.
+  if (version !== 3 && (firstByte & HEADER_FLAGS) !== 0) throw malformed('flags of CONNECT')
   const flags = reader.byte()
   checkFlags(flags, version)
   const keepAliveSeconds = reader.uint16()
@@ -72,6 +87,7 @@ export function decodeConnect(buf: Uint8Array, bodyStart: number, bodyEnd: numbe
   return {
     type: PacketType.connect,
     version,
+    isBridge,
     cleanStart: (flags & CLEAN_START_FLAG) !== 0,
     keepAliveSeconds,
     clientId,
@@ -83,30 +99,37 @@ export function decodeConnect(buf: Uint8Array, bodyStart: number, bodyEnd: numbe
 }
 
 /**
- * Reads only the version of a CONNECT, so that a server can answer a malformed one in the client's own version.
- *
- * @returns 0 when the body does not begin with a name and level that this codec speaks; never throws
+ * Reads only the beginning of a CONNECT, so that a server can answer a malformed one in the client's own version and
+ * within its Maximum Packet Size. Never throws.
  */
-export function peekConnectVersion(buf: Uint8Array, bodyStart: number, bodyEnd: number): ProtocolVersion | 0 {
+export function peekConnect(buf: Uint8Array, bodyStart: number, bodyEnd: number): ConnectBeginning {
+  const beginning: ConnectBeginning = { version: 0, packetBytesMax: PACKET_BYTES_MAX }
   try {
-    return readVersion(new BodyReader(buf, bodyStart, bodyEnd))
+    const reader = new BodyReader(buf, bodyStart, bodyEnd)
+    beginning.version = readProtocol(reader).version
+    if (beginning.version !== 5) return beginning
+    reader.advance(CONNECT_FLAGS_AND_KEEP_ALIVE_BYTES)
+    const { maximumPacketSize } = readProperties(reader, PacketType.connect)
+    beginning.packetBytesMax = maximumPacketSize ?? PACKET_BYTES_MAX
   } catch (error) {
-    if (error instanceof ProtocolError) return 0
-    throw error
+    if (!(error instanceof ProtocolError)) throw error
   }
+  return beginning
 }
 
-function readVersion(reader: BodyReader): ProtocolVersion {
+/** Protocol Name and Protocol Level. */
+function readProtocol(reader: BodyReader): Pick<ConnectPacket, 'version' | 'isBridge'> {
   const length = uint16At(reader.buf, reader.advance(2))
   const start = reader.advance(length)
   if (isName(reader.buf, start, length, 'MQTT')) {
     const level = reader.byte()
-    if (level === 4 || level === 5) return level
+    if (level === 5) return { version: 5, isBridge: false }
+    if ((level & ~BRIDGE_LEVEL_BIT) === 4) return { version: 4, isBridge: level !== 4 }
     throw new UnsupportedProtocolError(true, level > 5)
   }
   if (isName(reader.buf, start, length, 'MQIsdp')) {
     const level = reader.byte()
-    if (level === 3) return level
+    if ((level & ~BRIDGE_LEVEL_BIT) === 3) return { version: 3, isBridge: level !== 3 }
     throw new UnsupportedProtocolError(true, false)
   }
   throw new UnsupportedProtocolError(false, false)

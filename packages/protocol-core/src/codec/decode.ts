@@ -13,6 +13,7 @@ import {
   type UnsubscribePacket,
 } from '../packet.ts'
 import { ReasonCode } from '../reason-code.ts'
+import { checkFilterForm } from '../topic-filter.ts'
 import { BodyReader, malformed, protocolError } from './body-reader.ts'
 import { uint16At } from './bytes.ts'
 import { NO_PROPERTIES, readProperties } from './decode-properties.ts'
@@ -116,7 +117,7 @@ function readSubscribe(reader: BodyReader, version: ProtocolVersion): SubscribeP
   const properties = version === 5 ? readProperties(reader, PacketType.subscribe) : NO_PROPERTIES
   const requests: SubscribeRequest[] = []
   while (!reader.isAtEnd) {
-    const topicFilter = readFilter(reader)
+    const topicFilter = readFilter(reader, version)
     const options = reader.byte()
     requests.push(version === 5 ? subscribeRequest(topicFilter, options) : subscribeRequest3(topicFilter, options))
   }
@@ -151,11 +152,10 @@ function subscribeRequest3(topicFilter: string, options: number): SubscribeReque
   return { topicFilter, qos: options as Qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }
 }
 
-/** Only what makes the packet malformed; a filter with misplaced wildcards is answered with 0x8F by the engine. */
-function readFilter(reader: BodyReader): string {
+/** Only the form, which makes the packet malformed: a filter that is not accepted is answered by the engine. */
+function readFilter(reader: BodyReader, version: ProtocolVersion): string {
   const topicFilter = reader.text()
-  // [MQTT-4.7.3-1]
-  if (topicFilter.length === 0) throw malformed('empty topic filter')
+  if (checkFilterForm(topicFilter, version) !== 0) throw malformed('ill-formed topic filter')
   return topicFilter
 }
 
@@ -170,7 +170,7 @@ function readUnsubscribe(reader: BodyReader, version: ProtocolVersion): Unsubscr
   const packetId = reader.packetId()
   const properties = version === 5 ? readProperties(reader, PacketType.unsubscribe) : NO_PROPERTIES
   const topicFilters: string[] = []
-  while (!reader.isAtEnd) topicFilters.push(readFilter(reader))
+  while (!reader.isAtEnd) topicFilters.push(readFilter(reader, version))
   // v5 [MQTT-3.10.3-2], v3.1.1 [MQTT-3.10.3-2]
   if (topicFilters.length === 0) throw protocolError('UNSUBSCRIBE without a topic filter')
   return { type: PacketType.unsubscribe, packetId, topicFilters, properties }

@@ -43,7 +43,8 @@ const problemsOf4: Uint8Array = problemTable(4)
 const problemsOf5: Uint8Array = problemTable(5)
 
 /**
- * Checks type and flags of a packet that a client sent; the flags of PUBLISH are left to `decodePublish`.
+ * Checks type and flags of a packet that a client sent; the flags of PUBLISH are left to `decodePublish`, those of
+ * CONNECT to `decodeConnect`, because only its body tells the version.
  *
  * @param version - before CONNECT is read, any: the answer for CONNECT is the same in all
  * @returns 0, 0x81 for the reserved type 0 and reserved flags, or 0x82 for a type that only servers send
@@ -63,6 +64,7 @@ function problemTable(version: ProtocolVersion): Uint8Array {
 
 function computeProblem(type: number, flags: number, version: ProtocolVersion): number {
   switch (type) {
+    case PacketType.connect:
     case PacketType.publish:
       return ReasonCode.success
     case PacketType.pubrel:

@@ -14,7 +14,7 @@ import {
   type Properties,
   ProtocolError,
   parseShare,
-  peekConnectVersion,
+  peekConnect,
   RECEIVE_MAXIMUM_DEFAULT,
   ReasonCode,
   returnCodeOf,
@@ -50,14 +50,20 @@ class Refusal {
 }
 
 /** CONNECT, from its bytes to CONNACK. The steps of an accepted one are the list in `admit`. */
-export function handleConnect(connection: Connection, chunk: Uint8Array, bodyStart: number, bodyEnd: number): void {
+export function handleConnect(
+  connection: Connection,
+  first: number,
+  chunk: Uint8Array,
+  bodyStart: number,
+  bodyEnd: number,
+): void {
   let packet: ConnectPacket
   try {
-    packet = decodeConnect(chunk, bodyStart, bodyEnd)
+    packet = decodeConnect(first, chunk, bodyStart, bodyEnd)
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error
     connection.broker.onProtocolError(connection, error)
-    refuseUndecoded(connection, error, peekConnectVersion(chunk, bodyStart, bodyEnd))
+    refuseUndecoded(connection, error, peekConnect(chunk, bodyStart, bodyEnd).version)
     return
   }
   connection.version = packet.version

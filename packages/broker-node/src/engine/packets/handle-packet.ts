@@ -33,7 +33,7 @@ export function handlePacket(
   if (connection.phase === Phase.awaitingConnect) {
     // v5 [MQTT-3.1.0-1]
     if (type !== PacketType.connect) throw new ProtocolError(ReasonCode.protocolError, 'first packet is not CONNECT')
-    handleConnect(connection, chunk, bodyStart, bodyEnd)
+    handleConnect(connection, first, chunk, bodyStart, bodyEnd)
     return
   }
   const packet = decodePacket(first, chunk, bodyStart, bodyEnd, connection.version)
