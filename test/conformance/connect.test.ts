@@ -90,7 +90,7 @@ conform(
   'a level from the future is answered in a form that says so, and closed',
   async s => {
     await eachOf(
-      [6, 7, 100, 255].map(n => [`level ${n}`, n] as const),
+      [6, 7, 100, 0x83, 0x85, 255].map(n => [`level ${n}`, n] as const),
       async level => {
         const client = await s.open()
         const received: number[] = []
@@ -271,6 +271,25 @@ conform(['v3.1'], 'an empty client id gets return code 2', async s => {
 
 conform(['v3.1'], 'a client id of more than 23 characters gets return code 2', async s => {
   await s.refusesConnect(mqtt.connect(3, { clientId: 'x'.repeat(24) }), [2], 'must')
+})
+
+conform(['v3.1'], 'bits that MQTT 3.1 calls unused may have any value', async s => {
+  const cases: [string, Uint8Array][] = []
+  for (let flags = 1; flags < 16; flags++) {
+    const bytes = connectBytes(3, {})
+    bytes[0] = 0x10 | flags
+    cases.push([`fixed header ${flags}`, bytes])
+  }
+  // The reserved bit, and QoS and RETAIN of a will that is not there.
+  for (const flags of [0x03, 0x0a, 0x12, 0x1a, 0x22, 0x3b]) {
+    cases.push([`connect flags ${flags}`, shaped(3, flags, str(s.id()))])
+  }
+  await eachOf(cases, async bytes => {
+    const client = await s.open()
+    client.send(bytes)
+    assert.equal((await client.expect(Type.CONNACK)).reason, 0)
+    await client.expectSilence()
+  })
 })
 
 conform(['v3.1'], 'a whole conversation', async s => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { conform, durable, useBroker } from '../support/conform.ts'
+import { conform, durable, eachOf, useBroker } from '../support/conform.ts'
 import * as mqtt from '../support/mqtt-bytes.ts'
 import { packet, str, Type, u16 } from '../support/mqtt-bytes.ts'
 import { expectNoMessage } from '../support/raw-client.ts'
@@ -95,6 +95,15 @@ conform(
 conform(['v3.1.1 MQTT-3.10.3-2', 'v5 MQTT-3.10.3-2'], 'UNSUBSCRIBE without a filter is refused', async s => {
   await s.refuses(mqtt.unsubscribe(s.v, 1, []), [0x81, 0x82])
 })
+
+conform(
+  ['v3.1', 'v3.1.1 MQTT-4.7.1-2 MQTT-4.7.1-3 MQTT-4.8.0-1', 'v5 MQTT-4.7.1-1 MQTT-4.7.1-2 MQTT-4.13.1-1'],
+  'UNSUBSCRIBE with a misplaced wildcard is malformed and ends the connection',
+  async s => {
+    const filters = ['a#', '#/a', '##', 'a/#/b', 'a+', '+a', 'a/+b/c'].map(filter => [filter, filter] as const)
+    await eachOf(filters, filter => s.refuses(mqtt.unsubscribe(s.v, 1, [s.topic(), filter]), 0x81))
+  },
+)
 
 conform(['v3.1.1 MQTT-3.10.1-1', 'v5 MQTT-3.10.1-1'], 'UNSUBSCRIBE with wrong flags is refused', async s => {
   const body = [u16(1), s.v === 5 ? [0] : [], str(s.topic())]
