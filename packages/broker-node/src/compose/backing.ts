@@ -10,10 +10,18 @@ export interface Backing {
   store: Store
   directory: Directory
   link: NodeLink
-  /** Resolves when the store can be used for the first time. */
-  ready: Promise<void>
-  /** Ends connections that were open when a process of this node id died; called before the listeners open. */
+  /**
+   * Resolves when the store can be used for the first time, and waits for one that is absent or slow.
+   *
+   * @throws BrokerError `MIDGE_CONFIG_INVALID` for a store that can never do
+   */
+  ready(): Promise<void>
+  /**
+   * Ends connections that were open when a process of this node id died; called before the listeners open. Waits as
+   * `ready` does.
+   */
   recover(): Promise<void>
+  /** Also ends the waits of `ready` and `recover`, which then reject. */
   stop(): Promise<void>
 }
 

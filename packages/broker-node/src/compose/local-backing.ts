@@ -20,7 +20,7 @@ export async function openLocalBacking(config: BackingConfig, logger: Logger): P
     store,
     directory,
     link: new NoLink(),
-    ready: Promise.resolve(),
+    ready: () => Promise.resolve(),
     recover: async () => {
       await store.recover(Date.now())
     },

@@ -4,6 +4,7 @@ import { type Counters, DropReason } from '../counters.ts'
 import type { Logger } from '../ports.ts'
 import { openRedisStore, type RedisStore } from '../store-redis/index.ts'
 import { type Backing, type BackingConfig, queueLimits } from './backing.ts'
+import { StorePatience } from './store-patience.ts'
 
 const REAP_COUNT_MAX = 500
 
@@ -14,6 +15,8 @@ export async function openRedisBacking(
   { logger, counters }: { logger: Logger; counters: Counters },
 ): Promise<Backing> {
   const { nodeId, durability } = config
+  const stopped = new AbortController()
+  const patience = new StorePatience(logger, stopped.signal)
   const { keyPrefix } = config.redis
   const store = openRedisStore({ url, nodeId, keyPrefix, limits: queueLimits(config.limits), durability, logger })
   const cluster = await createRedisCluster({
@@ -35,9 +38,13 @@ export async function openRedisBacking(
     store,
     directory: cluster.directory,
     link: cluster.link,
-    ready: store.ready.then(() => warnOfSettings(store, logger)),
-    recover: () => reapOwn(store, nodeId),
+    ready: async () => {
+      await store.ready
+      await patience.repeat('check the settings of Redis', () => warnOfSettings(store, logger))
+    },
+    recover: () => patience.repeat('end what an earlier process left open', () => reapOwn(store, nodeId)),
     stop: async () => {
+      stopped.abort()
       await cluster.stop()
       await store.stop()
     },

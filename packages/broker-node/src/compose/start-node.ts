@@ -43,7 +43,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
   const http = config.http.port === 0 ? undefined : await startHttp(config.http, sources)
   const node = new ComposedNode({ config, backing, broker, readiness, listeners, http, user, lag })
   try {
-    await backing.ready
+    await backing.ready()
     await broker.start()
     await backing.recover()
     broker.core.pokeSweeper()
