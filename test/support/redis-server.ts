@@ -10,6 +10,7 @@ import { until } from './until.ts'
 export interface RedisServer {
   readonly port: number
   readonly url: string
+  readonly pid: number
   stop(): Promise<void>
 }
 
@@ -29,7 +30,7 @@ export async function startRedisServer(port?: number): Promise<RedisServer> {
     await server.kill9()
     await rm(folder, { recursive: true, force: true })
   }
-  return { port: chosen, url: `redis://127.0.0.1:${chosen}`, stop }
+  return { port: chosen, url: `redis://127.0.0.1:${chosen}`, pid: server.pid, stop }
 }
 
 function answers(port: number): Promise<boolean> {
