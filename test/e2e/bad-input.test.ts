@@ -10,6 +10,7 @@ import { seededRandom } from '../support/random.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 import { TestProcess } from '../support/test-process.ts'
+import { makeCertificates } from '../support/tls.ts'
 import { until } from '../support/until.ts'
 
 const MIDGE = 'packages/broker-node/bin/midge.js'
@@ -140,7 +141,8 @@ describe('a wrong start', () => {
     assert.match(said, /listeners\.tcp\.port/i)
   })
 
-  it('a port in use ends it with code 1 and says which port and which setting', async () => {
+  it('a port in use, of whichever listener, ends it with code 1 and one line that says what to set', async () => {
+    const certificates = await makeCertificates()
     const blocker = createServer()
     blocker.listen(0, '127.0.0.1')
     await once(blocker, 'listening')
@@ -148,22 +150,34 @@ describe('a wrong start', () => {
     const port = typeof address === 'object' && address !== null ? address.port : 0
     try {
       const cases = [
-        ['MIDGE_LISTENERS_TCP_PORT', 'listeners.tcp.port'],
-        ['MIDGE_HTTP_PORT', 'http.port'],
+        ['listeners.tcp.port', 'MIDGE_LISTENERS_TCP_PORT'],
+        ['listeners.tls.port', 'MIDGE_LISTENERS_TLS_PORT'],
+        ['listeners.ws.port', 'MIDGE_LISTENERS_WS_PORT'],
+        ['listeners.wss.port', 'MIDGE_LISTENERS_WSS_PORT'],
+        ['http.port', 'MIDGE_HTTP_PORT'],
       ] as const
-      for (const [name, key] of cases) {
-        const late = await MidgeNode.launch({ env: { [name]: String(port) } })
+      const env = {
+        MIDGE_LISTENERS_TLS_CERT_FILE: certificates.serverCertFile,
+        MIDGE_LISTENERS_TLS_KEY_FILE: certificates.serverKeyFile,
+        MIDGE_LISTENERS_TLS_HOST: '127.0.0.1',
+        MIDGE_LISTENERS_WS_HOST: '127.0.0.1',
+        MIDGE_LISTENERS_WSS_HOST: '127.0.0.1',
+      }
+      for (const [key, name] of cases) {
+        const late = await MidgeNode.launch({ env: { ...env, [name]: String(port) } })
         try {
           const { code } = await late.end()
           assert.equal(code, 1, late.tail())
-          assert.match(late.output, new RegExp(`MIDGE_PORT_IN_USE.*${port}`), late.tail())
-          assert.ok(late.output.includes(key), `${late.tail()} names ${key}`)
+          const said = late.output.split('\n').filter(line => line.startsWith('midge: '))
+          const wanted = `midge: MIDGE_PORT_IN_USE: 127.0.0.1:${port} is in use: set \`${key}\` (${name}) to a free port`
+          assert.ok(said.length === 1 && said[0]?.startsWith(wanted), late.tail())
         } finally {
           await late.stop()
         }
       }
     } finally {
       blocker.close()
+      await certificates.remove()
     }
   })
 })

@@ -47,6 +47,17 @@ test('an unknown command or option is named and ends with 2', () => {
   const command = midge(['strat'])
   assert.equal(command.code, 2)
   assert.match(command.err, /unknown command `strat`; the nearest known one is `start`/)
+  for (const [args, answer] of [
+    [['stats'], 'the nearest known one is `status`'],
+    [['check'], 'the nearest known one is `check-config`'],
+    [['help', 'clustr'], 'the nearest known one is `cluster`'],
+    [['subscribe'], 'there are start, check-config, print-config, status, cluster, help'],
+  ] as const) {
+    const { code, out, err } = midge([...args])
+    assert.deepEqual([code, out], [2, ''])
+    assert.equal(err, `midge: unknown command \`${args.at(-1)}\`; ${answer}\n`)
+  }
+  assert.deepEqual(midge(['start', 'now']), { code: 2, out: '', err: 'midge: start takes no `now`\n' })
   const option = midge(['start', '--detials'])
   assert.equal(option.code, 2)
   assert.match(option.err, /unknown option '--detials'/)
@@ -65,6 +76,23 @@ test('--version and --help end with 0', () => {
   const { code, out } = midge(['--help'])
   assert.equal(code, 0)
   for (const name of ['start', 'check-config', 'print-config', 'status', 'cluster']) assert.match(out, new RegExp(name))
+})
+
+test('help of every command has examples that the command line takes', () => {
+  for (const name of ['start', 'check-config', 'print-config', 'status', 'cluster']) {
+    const { code, out } = midge([name, '--help'])
+    assert.equal(code, 0)
+    assert.equal(midge(['help', name]).out, out)
+    const examples = [...out.slice(out.indexOf('Examples:')).matchAll(/^ {2}(?:MIDGE_\S+ )?midge (.*?) {2,}\S/gm)]
+    assert.ok(examples.length > 0, name)
+    for (const [, line = ''] of examples) {
+      const words = line.split(' ')
+      assert.equal(words[0], name)
+      const flags = words.filter(word => word.startsWith('--'))
+      for (const flag of flags) assert.match(out, new RegExp(`^  ${flag}[ ,]`, 'm'), `${name} has no ${flag}`)
+    }
+  }
+  assert.match(midge(['help']).out, /^Examples:\n {2}midge start /m)
 })
 
 /** Starts the process of `midge start` around a node that reports the calls it gets on standard output. */

@@ -1,4 +1,5 @@
 import { DEFAULT_INSTANCE } from '@midge/protocol-core'
+import { envName } from '../config/keys.ts'
 import type { Config } from '../config/schema.ts'
 import type { ListenerKind, ListenerOptions } from '../listeners/options.ts'
 
@@ -18,6 +19,11 @@ export function planListeners(config: Pick<Config, 'listeners' | 'limits'>): Lis
   return active.map(kind => optionsOf(config, kind, otherPorts))
 }
 
+/** A setting by both its names, for a person who has to change it. */
+function nameOf(key: string): string {
+  return `\`${key}\` (${envName(key)})`
+}
+
 function optionsOf(
   config: Pick<Config, 'listeners' | 'limits'>,
   kind: ListenerKind,
@@ -29,7 +35,7 @@ function optionsOf(
     kind,
     host,
     port,
-    setting: `listeners.${kind}.port`,
+    setting: nameOf(`listeners.${kind}.port`),
     instance: DEFAULT_INSTANCE,
     // The engine refuses with a reason beyond the limit; only a flood of refused ones is cut off here.
     connectionsMax: limits.connectionsMax + REFUSED_CONNECTIONS_MAX,

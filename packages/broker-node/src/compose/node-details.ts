@@ -21,7 +21,7 @@ export function detailsOf({ config, backing, listeners, httpPort, user }: Detail
   return {
     nodeId: config.nodeId,
     instance: DEFAULT_INSTANCE,
-    host: reachable(config.listeners.tcp.host),
+    host: reachable(listeners[0]?.address.host ?? config.listeners.tcp.host),
     tcpPort: portOf('tcp'),
     tlsPort: portOf('tls'),
     wsPort: portOf('ws'),

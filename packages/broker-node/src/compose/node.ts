@@ -17,6 +17,7 @@ export interface NodeParts {
   readiness: Readiness
   /** Grows while the node starts. */
   listeners: RunningListener[]
+  /** Also while it is not open yet. */
   http: HttpServer | undefined
   user: BootstrapUser
   lag: EventLoopLag

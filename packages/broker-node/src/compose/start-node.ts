@@ -6,12 +6,11 @@ import { ensureBootstrapUser } from '../lifecycle/bootstrap.ts'
 import { Readiness } from '../lifecycle/readiness.ts'
 import type { RunningNode } from '../lifecycle/running-node.ts'
 import { startListener } from '../listeners/listener.ts'
-import type { RunningListener } from '../listeners/options.ts'
 import { sampleEventLoopLag } from '../observe/event-loop-lag.ts'
 import type { Logger } from '../ports.ts'
 import { createAuthenticators } from './authenticators.ts'
 import { planListeners } from './listener-plan.ts'
-import { ComposedNode } from './node.ts'
+import { ComposedNode, type NodeParts } from './node.ts'
 import { statusSources } from './node-status.ts'
 import { openBacking } from './open-backing.ts'
 
@@ -23,9 +22,10 @@ import { openBacking } from './open-backing.ts'
  */
 export async function startNode(config: Config, logger: Logger): Promise<RunningNode> {
   const counters = new Counters()
+  const user = ensureBootstrapUser(config.dataDir === MEMORY_DATA_DIR ? undefined : config.dataDir, config.bootstrap)
+  const authenticators = await createAuthenticators(config.auth, user)
   const backing = await openBacking(config, logger, counters)
   const { store, directory, link } = backing
-  const user = ensureBootstrapUser(config.dataDir === MEMORY_DATA_DIR ? undefined : config.dataDir, config.bootstrap)
   const broker = new MidgeBroker({
     nodeId: config.nodeId,
     limits: config.limits,
@@ -34,27 +34,27 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
     store,
     directory,
     link,
-    ...(await createAuthenticators(config.auth, user)),
+    ...authenticators,
   })
   const readiness = new Readiness({ store, directory, link })
-  const listeners: RunningListener[] = []
   const lag = sampleEventLoopLag()
-  const sources = statusSources({ config, backing, counters, readiness, listeners, lag })
-  const http = config.http.port === 0 ? undefined : await startHttp(config.http, sources)
-  const node = new ComposedNode({ config, backing, broker, readiness, listeners, http, user, lag })
+  const parts: NodeParts = { config, backing, broker, readiness, listeners: [], http: undefined, user, lag }
+  const node = new ComposedNode(parts)
+  const sources = statusSources({ ...parts, counters })
   try {
+    if (config.http.port !== 0) parts.http = await startHttp(config.http, sources)
     await backing.ready()
     await broker.start()
     await backing.recover()
     broker.core.pokeSweeper()
-    for (const options of planListeners(config)) listeners.push(await startListener(options, broker, logger, counters))
+    for (const options of planListeners(config))
+      parts.listeners.push(await startListener(options, broker, logger, counters))
   } catch (error) {
     await node.stop()
     throw error
   }
   readiness.start()
   await readiness.refresh()
-  const { listeners: open } = sources.status()
-  logger.info({ event: 'node.ready', store: backing.kind, listeners: open }, 'ready')
+  logger.info({ event: 'node.ready', store: backing.kind, listeners: sources.status().listeners }, 'ready')
   return node
 }

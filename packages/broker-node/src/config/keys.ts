@@ -87,6 +87,11 @@ function editDistance(a: string, b: string): number {
   return last[b.length] ?? 0
 }
 
+/** @returns true when `word` looks like `candidate` mistyped: at most a third of its letters differ */
+export function isNear(word: string, candidate: string): boolean {
+  return editDistance(word.toLowerCase(), candidate.toLowerCase()) * 3 <= candidate.length
+}
+
 /** @returns the candidate with the fewest changes to `word`; the first of several */
 export function nearest(word: string, candidates: readonly string[]): string {
   let best = ''

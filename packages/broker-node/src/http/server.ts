@@ -76,7 +76,7 @@ export async function startHttp(address: HttpAddress, sources: HttpSources): Pro
       const text = `${host}:${port} is in use: set \`http.port\` (MIDGE_HTTP_PORT) to a free port, or to 0 for no HTTP`
       throw new BrokerError('MIDGE_PORT_IN_USE', text, { cause })
     }
-    const text = `cannot bind ${host}:${port} (${code}): change \`http.host\` or \`http.port\``
+    const text = `cannot bind ${host}:${port} (${code}): change \`http.port\` (MIDGE_HTTP_PORT) or \`http.host\` (MIDGE_HTTP_HOST)`
     throw new BrokerError('MIDGE_CONFIG_INVALID', text, { cause })
   }
   const bound = app.server.address() as AddressInfo

@@ -1,29 +1,26 @@
 import type { Details } from './running-node.ts'
 
-function portText(port: number | undefined): string {
-  return port === undefined ? 'off' : String(port)
-}
-
 /** A word that a POSIX shell takes as it stands, quoted only where it has to be. */
 function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
+/** What there is; a listener that is off has no row. */
 function rowsOf(details: Details): [label: string, value: string][] {
-  const rows: [string, string][] = [
+  const rows: [string, string | number | undefined][] = [
     ['Host', details.host],
-    ['MQTT port', portText(details.tcpPort)],
-    ['MQTT over TLS port', portText(details.tlsPort)],
-    ['WebSocket port', portText(details.wsPort)],
-    ['Secure WebSocket port', portText(details.wssPort)],
+    ['MQTT port', details.tcpPort],
+    ['MQTT over TLS port', details.tlsPort],
+    ['WebSocket port', details.wsPort],
+    ['Secure WebSocket port', details.wssPort],
     ['User', details.username],
     ['Password', details.isPasswordGenerated ? `${details.password}  (generated)` : details.password],
-    ['Anonymous clients', details.isAnonymousAllowed ? 'allowed' : 'refused'],
-    ['API', details.httpUrl ?? 'off'],
+    ['Anonymous clients', details.isAnonymousAllowed ? 'allowed' : undefined],
+    ['Status', details.httpUrl === undefined ? undefined : `${details.httpUrl}/status`],
     ['Store', details.store],
     ['Node', details.nodeId],
   ]
-  return rows
+  return rows.flatMap(([label, value]) => (value === undefined ? [] : [[label, String(value)]]))
 }
 
 function tryIt(details: Details): string[] {

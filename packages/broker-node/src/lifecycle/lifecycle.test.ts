@@ -72,13 +72,42 @@ test('the box shows every detail in lines of one width', () => {
     /Host +localhost/,
     /MQTT port +1883/,
     /WebSocket port +8080/,
-    /TLS port +off/,
     /User +midge/,
     /it's/,
+    /Status +http:\/\/127\.0\.0\.1:18083\/status/,
   ]) {
     assert.match(text, wanted)
   }
-  assert.match(text, /API +http:\/\/127\.0\.0\.1:18083/)
+})
+
+test('the box names only what is there', () => {
+  const labels = (of: Details): string[] =>
+    [
+      ...renderDetailsBox(of)
+        .replace(/^[^├]*/, '')
+        .matchAll(/^│ (\S+(?: \S+)*) {2,}/gm),
+    ].map(match => match[1] ?? '')
+  assert.deepEqual(labels(details), [
+    'Host',
+    'MQTT port',
+    'WebSocket port',
+    'User',
+    'Password',
+    'Status',
+    'Store',
+    'Node',
+  ])
+  const secureOnly = { ...details, tcpPort: undefined, wsPort: undefined, tlsPort: 8883, wssPort: 8443 }
+  assert.deepEqual(labels({ ...secureOnly, httpUrl: undefined, isAnonymousAllowed: true }), [
+    'Host',
+    'MQTT over TLS port',
+    'Secure WebSocket port',
+    'User',
+    'Password',
+    'Anonymous clients',
+    'Store',
+    'Node',
+  ])
 })
 
 test('the commands below the box can be pasted, quotes included', () => {

@@ -139,7 +139,10 @@ test('a port in use is an error that names address and setting', async t => {
   await assert.rejects(startBench({ port: bench.port }), (error: unknown) => {
     assert.ok(error instanceof BrokerError)
     assert.equal(error.code, 'MIDGE_PORT_IN_USE')
-    assert.match(error.message, new RegExp(`${bench.port} on 127\\.0\\.0\\.1 .*listeners\\.tcp\\.port`))
+    assert.match(
+      error.message,
+      new RegExp(`^127\\.0\\.0\\.1:${bench.port} is in use: set listeners\\.tcp\\.port to a free port, or to 0`),
+    )
     return true
   })
 })

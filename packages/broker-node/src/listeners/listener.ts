@@ -68,12 +68,18 @@ function listen(server: Server, options: ListenerOptions): Promise<RunningListen
     const onError = (error: NodeJS.ErrnoException): void => {
       reject(
         error.code === 'EADDRINUSE'
-          ? new BrokerError('MIDGE_PORT_IN_USE', `Port ${port} on ${host} is in use; set ${setting} to another one`, {
-              cause: error,
-            })
-          : new BrokerError('MIDGE_CONFIG_INVALID', `Cannot listen on ${host}:${port} (${setting}): ${error.message}`, {
-              cause: error,
-            }),
+          ? new BrokerError(
+              'MIDGE_PORT_IN_USE',
+              `${host}:${port} is in use: set ${setting} to a free port, or to 0 to turn this listener off`,
+              { cause: error },
+            )
+          : new BrokerError(
+              'MIDGE_CONFIG_INVALID',
+              `cannot bind ${host}:${port} (${error.code}): change ${setting} or its host`,
+              {
+                cause: error,
+              },
+            ),
       )
     }
     server.once('error', onError)

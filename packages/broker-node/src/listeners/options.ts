@@ -31,7 +31,7 @@ export interface ListenerOptions {
   host: string
   /** 0 takes a free port. */
   port: number
-  /** Name of the setting that chose the port, for the error text: `listeners.tcp.port`. */
+  /** The setting that chose the port, as error texts name it: key and environment variable. */
   setting: string
   instance: InstanceName
   /** Open connections of this listener; one more is closed at once and counted. */
