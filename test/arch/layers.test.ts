@@ -19,6 +19,8 @@ const CONTRACT = ['ports.ts', 'counters.ts']
 /** The one place where a limit is declared; whoever is held to it takes its type from there, and values as arguments. */
 const TYPES_FOR_ALL = `${NODE}/config/schema.ts`
 const CORE = '@midge/protocol-core'
+const GROUND = 'engine/ground'
+const inEngine = (room: string): string => `engine/${room}`
 
 /** The allowed arrows, and there are no others. */
 const LAYERS: readonly Layer[] = [
@@ -41,7 +43,31 @@ const LAYERS: readonly Layer[] = [
   { at: `${NODE}/auth`, own: CONTRACT, packages: [CORE, '@node-rs/argon2', 'node:'] },
   { at: `${NODE}/cluster-local`, own: CONTRACT, packages: [CORE] },
   { at: `${NODE}/cluster-redis`, own: CONTRACT, packages: [CORE, 'ioredis', 'mqemitter-redis', 'node:'] },
-  { at: `${NODE}/engine`, own: CONTRACT, packages: [CORE, 'aedes', 'node:crypto', 'node:stream'] },
+  // The rooms of the engine, from the ground up; what a lower one needs of a higher one is an interface of its own.
+  { at: `${NODE}/engine/ground`, own: CONTRACT, packages: [CORE, 'node:stream'] },
+  { at: `${NODE}/engine/connection`, own: [...CONTRACT, GROUND], packages: [CORE, 'node:stream'] },
+  { at: `${NODE}/engine/routing`, own: [...CONTRACT, GROUND], packages: [CORE] },
+  { at: `${NODE}/engine/sessions`, own: [...CONTRACT, GROUND, 'engine/routing'], packages: [CORE] },
+  {
+    at: `${NODE}/engine/delivery`,
+    own: [...CONTRACT, GROUND, 'engine/routing', 'engine/sessions'],
+    packages: [CORE],
+  },
+  {
+    at: `${NODE}/engine/packets`,
+    own: [...CONTRACT, GROUND, 'engine/connection', 'engine/routing', 'engine/sessions', 'engine/delivery'],
+    packages: [CORE, 'node:crypto'],
+  },
+  {
+    at: `${NODE}/engine/broker-core.ts`,
+    own: [...CONTRACT, ...['ground', 'connection', 'routing', 'sessions', 'delivery', 'packets'].map(inEngine)],
+    packages: [CORE, 'node:stream'],
+  },
+  {
+    at: `${NODE}/engine/aedes`,
+    own: [...CONTRACT, GROUND, 'engine/broker-core.ts'],
+    packages: [CORE, 'aedes', 'node:stream'],
+  },
   { at: `${NODE}/http`, own: CONTRACT, packages: [CORE, 'fastify', 'node:'] },
   { at: `${NODE}/lifecycle`, own: CONTRACT, packages: [CORE, 'node:'] },
   { at: `${NODE}/listeners`, own: CONTRACT, packages: [CORE, 'ws', 'node:'] },
@@ -54,8 +80,13 @@ const LAYERS: readonly Layer[] = [
 const TESTS: readonly Layer[] = [
   { at: 'packages/protocol-core/src', own: [''], packages: ['node:', 'fast-check'] },
   {
+    at: `${NODE}/engine`,
+    // Whole brokers on the adapters that live in memory.
+    own: [...CONTRACT, 'engine', 'store-local', 'cluster-local'],
+    packages: [CORE, 'node:', 'fast-check'],
+  },
+  {
     at: 'packages',
-    // The engine is tested on the adapters that live in memory.
     own: ['testing', 'listeners', 'config', 'lifecycle', 'store-local', 'cluster-local'],
     packages: ['node:', 'fast-check', `${CORE}/testing`],
   },
@@ -180,11 +211,21 @@ for (const [path, specifier, isFine] of [
   ['packages/protocol-core/src/x.ts', 'node:net', false],
   ['packages/protocol-core/src/x.ts', 'ioredis', false],
   ['packages/protocol-core/src/x.test.ts', 'fast-check', true],
-  [`${NODE}/engine/x.ts`, '../ports.ts', true],
-  [`${NODE}/engine/x.ts`, '../store-redis/keys.ts', false],
-  [`${NODE}/engine/x.ts`, '../config/load.ts', false],
-  [`${NODE}/engine/x.ts`, 'ioredis', false],
-  [`${NODE}/engine/x.ts`, '../../../protocol-core/src/acl.ts', false],
+  [`${NODE}/engine/ground/x.ts`, '../../ports.ts', true],
+  [`${NODE}/engine/ground/x.ts`, '../routing/router.ts', false],
+  [`${NODE}/engine/connection/x.ts`, '../ground/outlet.ts', true],
+  [`${NODE}/engine/connection/x.ts`, '../packets/client-packets.ts', false],
+  [`${NODE}/engine/sessions/x.ts`, '../connection/connection.ts', false],
+  [`${NODE}/engine/sessions/x.test.ts`, '../connection/connection.ts', true],
+  [`${NODE}/engine/delivery/x.ts`, '../sessions/session.ts', true],
+  [`${NODE}/engine/packets/x.ts`, '../aedes/broker.ts', false],
+  [`${NODE}/engine/packets/x.ts`, 'aedes', false],
+  [`${NODE}/engine/aedes/x.ts`, '../broker-core.ts', true],
+  [`${NODE}/engine/broker-core.ts`, './aedes/broker.ts', false],
+  [`${NODE}/engine/ground/x.ts`, '../../store-redis/keys.ts', false],
+  [`${NODE}/engine/ground/x.ts`, '../../config/load.ts', false],
+  [`${NODE}/engine/ground/x.ts`, 'ioredis', false],
+  [`${NODE}/engine/ground/x.ts`, '../../../../protocol-core/src/acl.ts', false],
   [`${NODE}/http/x.ts`, 'aedes', false],
   [`${NODE}/store-redis/x.ts`, 'mqemitter-redis', false],
   [`${NODE}/cli/x.ts`, '../engine/broker.ts', false],
@@ -206,8 +247,8 @@ for (const [path, specifier, isFine] of [
 }
 
 test('types of the configuration are for all, its values are not', () => {
-  const path = `${NODE}/engine/x.ts`
-  const from = "from '../config/schema.ts'\n"
+  const path = `${NODE}/engine/ground/x.ts`
+  const from = "from '../../config/schema.ts'\n"
   assert.equal(forbiddenImports({ path, text: `import type { Limits } ${from}` }).length, 0)
   for (const what of ['import { checkConfig }', 'import { type Limits }', 'export { checkConfig }']) {
     assert.equal(forbiddenImports({ path, text: `${what} ${from}` }).length, 1, what)

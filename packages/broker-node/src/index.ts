@@ -1,5 +1,6 @@
 export { Counters, DropReason } from './counters.ts'
-export { type AedesHookSet, MidgeBroker, type MidgeBrokerOptions } from './engine/aedes/broker.ts'
+export { MidgeBroker, type MidgeBrokerOptions } from './engine/aedes/broker.ts'
+export type { AedesHookSet } from './engine/aedes/hook-set.ts'
 export type { EngineLimits } from './engine/ground/limits.ts'
 export type {
   AuthExchange,

@@ -18,7 +18,7 @@ export {
   writeAck,
 } from './codec/encode.ts'
 export { encodeForwardableProperties } from './codec/encode-properties.ts'
-export { packetIdOffset, patchPacketId, publishSize, writePublish } from './codec/encode-publish.ts'
+export { PublishFrame, packetIdOffset, patchPacketId } from './codec/encode-publish.ts'
 export { fitProperties } from './codec/fit-properties.ts'
 export { firstByteProblem, scanFrame } from './codec/frame.ts'
 export {

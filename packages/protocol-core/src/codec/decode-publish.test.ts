@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { EMPTY_BYTES } from '../message.ts'
 import type { ProtocolVersion, Qos } from '../packet.ts'
 import { decodePublish, PublishView } from './decode-publish.ts'
-import { packetIdOffset, patchPacketId, publishSize, writePublish } from './encode-publish.ts'
+import { PublishFrame, packetIdOffset, patchPacketId } from './encode-publish.ts'
 import { scanFrame } from './frame.ts'
 
 const GUARD = 3
@@ -185,40 +185,20 @@ const published = fc.record({
   sendTopic: fc.boolean(),
 })
 
-test('a written PUBLISH has the announced size and decodes to the same fields', () => {
+test('a written PUBLISH has the announced size and decodes to the same fields, whatever the frame was used for before', () => {
+  const frame = new PublishFrame()
   fc.assert(
     fc.property(published, fc.nat(7), fc.integer({ min: 1, max: 0xffff }), (p, offset, patchedId) => {
       const alias = p.version === 5 ? p.alias : 0
       const sendTopic = p.sendTopic || alias === 0
       const dup = p.dup && p.qos > 0
-      const size = publishSize(
-        p.version,
-        p.topic,
-        p.qos,
-        p.properties,
-        p.expiry,
-        undefined,
-        alias,
-        sendTopic,
-        p.payload.length,
-      )
+      Object.assign(frame, {
+        ...{ version: p.version, topicBytes: p.topic, payload: p.payload, qos: p.qos, dup, retain: p.retain },
+        ...{ packetId: p.packetId, properties: p.properties, expirySeconds: p.expiry, topicAlias: alias, sendTopic },
+      })
+      const size = frame.measure()
       const buf = new Uint8Array(offset + size + 1).fill(0xee)
-      const end = writePublish(
-        buf,
-        offset,
-        p.version,
-        p.topic,
-        p.payload,
-        p.qos,
-        dup,
-        p.retain,
-        p.packetId,
-        p.properties,
-        p.expiry,
-        undefined,
-        alias,
-        sendTopic,
-      )
+      const end = frame.writeTo(buf, offset)
       assert.equal(end, offset + size)
       assert.equal(buf[end], 0xee)
       if (p.qos > 0) patchPacketId(buf, packetIdOffset(buf, offset), patchedId)
@@ -238,18 +218,25 @@ test('a written PUBLISH has the announced size and decodes to the same fields', 
   )
 })
 
-test('writePublish() writes v5 properties in the fixed order, with every Subscription Identifier', () => {
-  const topic = wire("'t'")
-  const block = wire("26 s'k' s'v'")
+test('a PUBLISH frame has its v5 properties in the fixed order, with every Subscription Identifier', () => {
+  const frame = Object.assign(new PublishFrame(), {
+    ...{ version: 5, topicBytes: wire("'t'"), payload: wire("'x'"), qos: 1, dup: true, retain: true, packetId: 9 },
+    ...{ properties: wire("26 s'k' s'v'"), expirySeconds: 1, subscriptionIds: [1, 200], topicAlias: 2 },
+  })
   const buf = new Uint8Array(100)
-  const end = writePublish(buf, 0, 5, topic, wire("'x'"), 1, true, true, 9, block, 1, [1, 200], 2, true)
+  const size = frame.measure()
+  assert.equal(frame.writeTo(buf, 0), size)
   const expected = wire("3b 1b s't' 0009 14 02 00000001 23 0002 0b 01 0b c8 01 26 s'k' s'v' 'x'")
-  assert.deepEqual(buf.slice(0, end), expected)
-  assert.equal(publishSize(5, topic, 1, block, 1, [1, 200], 2, true, 1), end)
+  assert.deepEqual(buf.slice(0, size), expected)
 })
 
-test('writePublish() drops all properties before v5', () => {
+test('a PUBLISH frame has no properties before v5', () => {
+  const frame = Object.assign(new PublishFrame(), {
+    ...{ version: 4, topicBytes: wire("'t'"), payload: wire("'x'"), packetId: 9 },
+    ...{ properties: wire('01 01'), expirySeconds: 5, subscriptionIds: [1] },
+  })
   const buf = new Uint8Array(100)
-  const end = writePublish(buf, 0, 4, wire("'t'"), wire("'x'"), 0, false, false, 9, wire('01 01'), 5, [1], 0, true)
-  assert.deepEqual(buf.slice(0, end), wire("30 04 s't' 'x'"))
+  const size = frame.measure()
+  assert.equal(frame.writeTo(buf, 0), size)
+  assert.deepEqual(buf.slice(0, size), wire("30 04 s't' 'x'"))
 })

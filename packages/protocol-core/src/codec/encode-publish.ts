@@ -1,3 +1,4 @@
+import { EMPTY_BYTES } from '../message.ts'
 import type { ProtocolVersion, Qos } from '../packet.ts'
 import { byteAt, uint16At, varintLength, writeBytes, writeUint16, writeUint32, writeVarint } from './bytes.ts'
 import { PropertyId } from './property.ts'
@@ -17,82 +18,104 @@ import { PropertyId } from './property.ts'
  */
 
 /**
- * Size of a PUBLISH frame; what {@link writePublish} with the same values writes.
+ * One PUBLISH to be written: its fields are set, {@link PublishFrame.measure} says how much room it needs, and
+ * {@link PublishFrame.writeTo} writes it there.
  *
- * @param properties - the forwardable block, see `Message.properties`
- * @param expirySeconds - remaining Message Expiry Interval, -1 for none
- * @param subscriptionIds - `undefined` for none
- * @param topicAlias - 0 for none
- * @param sendTopic - false leaves the name out; only with a Topic Alias, v5 section 3.3.2.3.4
- * @returns bytes of the whole frame, fixed header included
+ * Made once and filled again for every delivery, so that a frame costs no garbage on the hottest path. Whoever fills it
+ * sets every field and lets nothing else run until it is written.
  */
-export function publishSize(
-  version: ProtocolVersion,
-  topicBytes: Uint8Array,
-  qos: Qos,
-  properties: Uint8Array,
-  expirySeconds: number,
-  subscriptionIds: readonly number[] | undefined,
-  topicAlias: number,
-  sendTopic: boolean,
-  payloadLength: number,
-): number {
-  let body = 2 + (qos === 0 ? 0 : 2) + (sendTopic ? topicBytes.length : 0) + payloadLength
-  if (version === 5) {
-    const length = propertiesLength(properties, expirySeconds, subscriptionIds, topicAlias)
-    body += varintLength(length) + length
-  }
-  return 1 + varintLength(body) + body
-}
+export class PublishFrame {
+  version: ProtocolVersion = 4
+  topicBytes: Uint8Array = EMPTY_BYTES
+  payload: Uint8Array = EMPTY_BYTES
+  qos: Qos = 0
+  dup = false
+  retain = false
+  /** Ignored at QoS 0; may be patched later, see {@link packetIdOffset}. */
+  packetId = 0
+  /** The forwardable block, see `Message.properties`. */
+  properties: Uint8Array = EMPTY_BYTES
+  /** Remaining Message Expiry Interval, -1 for none. */
+  expirySeconds = -1
+  /** `undefined` for none. */
+  subscriptionIds: readonly number[] | undefined = undefined
+  /** 0 for none. */
+  topicAlias = 0
+  /** False leaves the name out; only with a Topic Alias. v5 section 3.3.2.3.4 */
+  sendTopic = true
+  private bodyBytes = 0
+  private propertiesBytes = 0
 
-/**
- * Writes a PUBLISH frame at `offset`; there must be room for {@link publishSize} bytes.
- *
- * Positional arguments, because an options object per delivery would be garbage of the hottest path.
- *
- * @param packetId - ignored at QoS 0; may be patched later, see {@link packetIdOffset}
- * @returns the offset behind the frame
- */
-export function writePublish(
-  target: Uint8Array,
-  offset: number,
-  version: ProtocolVersion,
-  topicBytes: Uint8Array,
-  payload: Uint8Array,
-  qos: Qos,
-  dup: boolean,
-  retain: boolean,
-  packetId: number,
-  properties: Uint8Array,
-  expirySeconds: number,
-  subscriptionIds: readonly number[] | undefined,
-  topicAlias: number,
-  sendTopic: boolean,
-): number {
-  const topicLength = sendTopic ? topicBytes.length : 0
-  let body = 2 + (qos === 0 ? 0 : 2) + topicLength + payload.length
-  let listLength = 0
-  if (version === 5) {
-    listLength = propertiesLength(properties, expirySeconds, subscriptionIds, topicAlias)
-    body += varintLength(listLength) + listLength
+  /** @returns bytes of the whole frame, fixed header included, with the fields as they are */
+  measure(): number {
+    let body = 2 + (this.qos === 0 ? 0 : 2) + (this.sendTopic ? this.topicBytes.length : 0) + this.payload.length
+    if (this.version === 5) {
+      const bytes = this.measureProperties()
+      this.propertiesBytes = bytes
+      body += varintLength(bytes) + bytes
+    }
+    this.bodyBytes = body
+    return 1 + varintLength(body) + body
   }
-  target[offset] = 0x30 | (dup ? 0x08 : 0) | (qos << 1) | (retain ? 0x01 : 0)
-  let at = writeVarint(target, offset + 1, body)
-  at = writeUint16(target, at, topicLength)
-  if (sendTopic) at = writeBytes(target, at, topicBytes)
-  if (qos !== 0) at = writeUint16(target, at, packetId)
-  if (version === 5) {
-    at = writeVarint(target, at, listLength)
-    if (listLength !== 0) at = writeList(target, at, properties, expirySeconds, subscriptionIds, topicAlias)
+
+  /**
+   * Writes the frame at `offset`, where there must be room for what {@link PublishFrame.measure} has returned for the
+   * same fields.
+   * @returns the offset behind the frame
+   */
+  writeTo(target: Uint8Array, offset: number): number {
+    const { qos, topicBytes } = this
+    target[offset] = 0x30 | (this.dup ? 0x08 : 0) | (qos << 1) | (this.retain ? 0x01 : 0)
+    let at = writeVarint(target, offset + 1, this.bodyBytes)
+    if (this.sendTopic) {
+      at = writeUint16(target, at, topicBytes.length)
+      at = writeBytes(target, at, topicBytes)
+    } else {
+      at = writeUint16(target, at, 0)
+    }
+    if (qos !== 0) at = writeUint16(target, at, this.packetId)
+    if (this.version === 5) {
+      at = writeVarint(target, at, this.propertiesBytes)
+      if (this.propertiesBytes !== 0) at = this.writeProperties(target, at)
+    }
+    return writeBytes(target, at, this.payload)
   }
-  return writeBytes(target, at, payload)
+
+  private measureProperties(): number {
+    let length = this.properties.length
+    if (this.expirySeconds >= 0) length += 5
+    if (this.topicAlias !== 0) length += 3
+    const ids = this.subscriptionIds
+    if (ids !== undefined) for (let i = 0; i < ids.length; i++) length += 1 + varintLength(ids[i] as number)
+    return length
+  }
+
+  private writeProperties(target: Uint8Array, offset: number): number {
+    let at = offset
+    if (this.expirySeconds >= 0) {
+      target[at++] = PropertyId.messageExpiryInterval
+      at = writeUint32(target, at, this.expirySeconds)
+    }
+    if (this.topicAlias !== 0) {
+      target[at++] = PropertyId.topicAlias
+      at = writeUint16(target, at, this.topicAlias)
+    }
+    const ids = this.subscriptionIds
+    if (ids !== undefined) {
+      for (let i = 0; i < ids.length; i++) {
+        target[at++] = PropertyId.subscriptionIdentifier
+        at = writeVarint(target, at, ids[i] as number)
+      }
+    }
+    return writeBytes(target, at, this.properties)
+  }
 }
 
 /**
  * Where the Packet Identifier of a written QoS 1 or 2 PUBLISH is, so that a frame encoded once serves every
  * subscriber with an identifier of its own.
  *
- * @param frameStart - offset that {@link writePublish} was given
+ * @param frameStart - offset at which the frame was written
  * @returns offset in `target`, for {@link patchPacketId}
  */
 export function packetIdOffset(target: Uint8Array, frameStart: number): number {
@@ -105,45 +128,4 @@ export function packetIdOffset(target: Uint8Array, frameStart: number): number {
 /** Replaces the Packet Identifier at an offset from {@link packetIdOffset}. */
 export function patchPacketId(target: Uint8Array, at: number, packetId: number): void {
   writeUint16(target, at, packetId)
-}
-
-function propertiesLength(
-  properties: Uint8Array,
-  expirySeconds: number,
-  subscriptionIds: readonly number[] | undefined,
-  topicAlias: number,
-): number {
-  let length = properties.length
-  if (expirySeconds >= 0) length += 5
-  if (topicAlias !== 0) length += 3
-  if (subscriptionIds !== undefined) {
-    for (let i = 0; i < subscriptionIds.length; i++) length += 1 + varintLength(subscriptionIds[i] as number)
-  }
-  return length
-}
-
-function writeList(
-  target: Uint8Array,
-  offset: number,
-  properties: Uint8Array,
-  expirySeconds: number,
-  subscriptionIds: readonly number[] | undefined,
-  topicAlias: number,
-): number {
-  let at = offset
-  if (expirySeconds >= 0) {
-    target[at++] = PropertyId.messageExpiryInterval
-    at = writeUint32(target, at, expirySeconds)
-  }
-  if (topicAlias !== 0) {
-    target[at++] = PropertyId.topicAlias
-    at = writeUint16(target, at, topicAlias)
-  }
-  if (subscriptionIds !== undefined) {
-    for (let i = 0; i < subscriptionIds.length; i++) {
-      target[at++] = PropertyId.subscriptionIdentifier
-      at = writeVarint(target, at, subscriptionIds[i] as number)
-    }
-  }
-  return writeBytes(target, at, properties)
 }

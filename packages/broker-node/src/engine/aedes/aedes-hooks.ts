@@ -1,11 +1,11 @@
 import type { ConnectPacket, Message, SubscribeRequest } from '@midge/protocol-core'
 import { ReasonCode } from '@midge/protocol-core'
 import type { AuthenticationResult } from '../../ports.ts'
-import type { Connection } from '../connection/connection.ts'
-import { describe } from '../connection/describe.ts'
+import type { Client } from '../ground/client.ts'
+import { describe } from '../ground/describe.ts'
 import type { Hooks, Verdict } from '../ground/hooks.ts'
-import type { AedesHookSet, MidgeBroker } from './broker.ts'
 import { ClientView } from './client-view.ts'
+import type { AedesHookSet, HookedBroker } from './hook-set.ts'
 import { toAedesPublish, toReasonCode } from './translate.ts'
 
 const SYS_PREFIX = '$SYS/'
@@ -19,15 +19,26 @@ const ANSWER_MAX_MS = 30_000
  * still the defaults are never called.
  */
 export class AedesHooks implements Hooks {
-  private readonly broker: MidgeBroker
+  private readonly broker: HookedBroker
   private readonly defaults: AedesHookSet
 
-  /** Asked for every message, so it is kept instead of counted. */
+  private readonly views = new WeakMap<Client, ClientView>()
+  // Asked for every message or delivery, so they are kept instead of looked up.
+  filtersForward: boolean
   private hasPublishListener = false
+  private hasPublishedHook: boolean
 
-  constructor(broker: MidgeBroker, defaults: AedesHookSet) {
+  constructor(broker: HookedBroker, defaults: AedesHookSet) {
     this.broker = broker
     this.defaults = defaults
+    this.filtersForward = broker.authorizeForward !== defaults.authorizeForward
+    this.hasPublishedHook = broker.published !== defaults.published
+    onReplaced(broker, 'authorizeForward', hook => {
+      this.filtersForward = hook !== defaults.authorizeForward
+    })
+    onReplaced(broker, 'published', hook => {
+      this.hasPublishedHook = hook !== defaults.published
+    })
     broker.on('newListener', (event: string) => {
       if (event === 'publish') this.hasPublishListener = true
     })
@@ -41,14 +52,10 @@ export class AedesHooks implements Hooks {
   }
 
   get observesPublish(): boolean {
-    return this.hasPublishListener || this.broker.published !== this.defaults.published
+    return this.hasPublishListener || this.hasPublishedHook
   }
 
-  get filtersForward(): boolean {
-    return this.broker.authorizeForward !== this.defaults.authorizeForward
-  }
-
-  preConnect(connection: Connection, packet: ConnectPacket): Promise<boolean> {
+  preConnect(client: Client, packet: ConnectPacket): Promise<boolean> {
     if (this.broker.preConnect === this.defaults.preConnect) return Promise.resolve(true)
     return new Promise(resolve => {
       const connect = {
@@ -58,18 +65,18 @@ export class AedesHooks implements Hooks {
         keepalive: packet.keepAliveSeconds,
         clean: packet.cleanStart,
       }
-      this.broker.preConnect(viewOf(connection), connect, (error, success) =>
+      this.broker.preConnect(this.viewOf(client), connect, (error, success) =>
         resolve(isAbsent(error) && success === true),
       )
     })
   }
 
-  authenticate(connection: Connection, packet: ConnectPacket): Promise<AuthenticationResult> | AuthenticationResult {
+  authenticate(client: Client, packet: ConnectPacket): Promise<AuthenticationResult> | AuthenticationResult {
     const own = this.broker.authenticator
     if (own !== undefined && this.broker.authenticate === this.defaults.authenticate) {
-      const { info } = connection
+      const { info } = client
       return own.authenticate({
-        instance: info.instance,
+        instance: client.instance,
         clientId: packet.clientId,
         username: packet.username,
         password: packet.password,
@@ -79,31 +86,31 @@ export class AedesHooks implements Hooks {
     }
     return new Promise(resolve => {
       const password = packet.password === undefined ? undefined : Buffer.from(packet.password)
-      this.broker.authenticate(viewOf(connection), packet.username, password, (error, success) => {
+      this.broker.authenticate(this.viewOf(client), packet.username, password, (error, success) => {
         if (isAbsent(error) && success === true) resolve({ ok: true, username: packet.username })
         else resolve({ ok: false, reasonCode: toReasonCode(error?.returnCode) })
       })
     })
   }
 
-  mayPublish(connection: Connection, message: Message): Verdict {
+  mayPublish(client: Client, message: Message): Verdict {
     const { authorizePublish } = this.broker
     if (authorizePublish === this.defaults.authorizePublish) {
       return message.topicName.startsWith(SYS_PREFIX) ? ReasonCode.notAuthorized : 0
     }
     return verdictOf(answer =>
-      authorizePublish.call(this.broker, viewOf(connection), toAedesPublish(message), error =>
+      authorizePublish.call(this.broker, this.viewOf(client), toAedesPublish(message), error =>
         answer(toVerdict(error)),
       ),
     )
   }
 
-  maySubscribe(connection: Connection, request: SubscribeRequest): Verdict {
+  maySubscribe(client: Client, request: SubscribeRequest): Verdict {
     const { authorizeSubscribe } = this.broker
     if (authorizeSubscribe === this.defaults.authorizeSubscribe) return 0
     const subscription = { topic: request.topicFilter, qos: request.qos }
     return verdictOf(answer =>
-      authorizeSubscribe.call(this.broker, viewOf(connection), subscription, (error, granted) => {
+      authorizeSubscribe.call(this.broker, this.viewOf(client), subscription, (error, granted) => {
         if (isAbsent(granted)) {
           answer(ReasonCode.notAuthorized)
           return
@@ -115,84 +122,107 @@ export class AedesHooks implements Hooks {
     )
   }
 
-  mayForward(connection: Connection, message: Message): boolean {
+  mayForward(client: Client, message: Message): boolean {
     let isAllowed = false
-    this.guarded(connection, () => {
-      isAllowed = !isAbsent(this.broker.authorizeForward(viewOf(connection), toAedesPublish(message)))
+    this.guarded(client, () => {
+      isAllowed = !isAbsent(this.broker.authorizeForward(this.viewOf(client), toAedesPublish(message)))
     })
     return isAllowed
   }
 
-  published(connection: Connection | undefined, message: Message): void {
+  published(client: Client | undefined, message: Message): void {
     if (!this.observesPublish) return
     const packet = toAedesPublish(message)
-    const view = connection === undefined ? null : viewOf(connection)
-    this.guarded(connection, () => this.broker.published(packet, view, () => undefined))
-    this.guarded(connection, () => this.broker.emit('publish', packet, view))
+    const view = client === undefined ? null : this.viewOf(client)
+    this.guarded(client, () => this.broker.published(packet, view, () => undefined))
+    this.guarded(client, () => this.broker.emit('publish', packet, view))
   }
 
-  connected(connection: Connection): void {
-    this.guarded(connection, () => this.broker.onConnected(viewOf(connection)))
+  connected(client: Client): void {
+    this.guarded(client, () => this.broker.onConnected(this.viewOf(client)))
   }
 
-  ready(connection: Connection): void {
-    this.emit(connection, 'connackSent', { cmd: 'connack', returnCode: 0 }, viewOf(connection))
-    this.emit(connection, 'clientReady', viewOf(connection))
+  ready(client: Client): void {
+    this.emit(client, 'connackSent', { cmd: 'connack', returnCode: 0 }, this.viewOf(client))
+    this.emit(client, 'clientReady', this.viewOf(client))
   }
 
-  disconnected(connection: Connection): void {
-    this.guarded(connection, () => this.broker.onDisconnected(viewOf(connection)))
+  disconnected(client: Client): void {
+    this.guarded(client, () => this.broker.onDisconnected(this.viewOf(client)))
   }
 
-  subscribed(connection: Connection, requests: SubscribeRequest[]): void {
+  subscribed(client: Client, requests: SubscribeRequest[]): void {
     if (this.broker.listenerCount('subscribe') === 0) return
     this.emit(
-      connection,
+      client,
       'subscribe',
       requests.map(request => ({ topic: request.topicFilter, qos: request.qos })),
-      viewOf(connection),
+      this.viewOf(client),
     )
   }
 
-  unsubscribed(connection: Connection, topicFilters: string[]): void {
+  unsubscribed(client: Client, topicFilters: string[]): void {
     if (this.broker.listenerCount('unsubscribe') === 0) return
-    this.emit(connection, 'unsubscribe', topicFilters, viewOf(connection))
+    this.emit(client, 'unsubscribe', topicFilters, this.viewOf(client))
   }
 
-  pinged(connection: Connection): void {
+  pinged(client: Client): void {
     if (this.broker.listenerCount('ping') === 0) return
-    this.emit(connection, 'ping', { cmd: 'pingreq' }, viewOf(connection))
+    this.emit(client, 'ping', { cmd: 'pingreq' }, this.viewOf(client))
   }
 
-  silent(connection: Connection): void {
-    this.emit(connection, 'keepaliveTimeout', viewOf(connection))
+  silent(client: Client): void {
+    this.emit(client, 'keepaliveTimeout', this.viewOf(client))
   }
 
-  failed(connection: Connection, error: Error): void {
-    const event = connection.session === undefined ? 'connectionError' : 'clientError'
-    this.emit(connection, event, viewOf(connection), error)
+  failed(client: Client, error: Error): void {
+    const event = client.isEstablished ? 'clientError' : 'connectionError'
+    this.emit(client, event, this.viewOf(client), error)
   }
 
-  private emit(connection: Connection, event: string, ...args: unknown[]): void {
-    this.guarded(connection, () => this.broker.emit(event, ...args))
+  private viewOf(client: Client): ClientView {
+    const known = this.views.get(client)
+    if (known !== undefined) return known
+    const view = new ClientView(client, message => this.broker.core.sendTo(client, message))
+    // CONNECT may still change the id (an assigned one), so that a view is only kept once the session is there.
+    if (client.isEstablished) this.views.set(client, view)
+    return view
+  }
+
+  private emit(client: Client, event: string, ...args: unknown[]): void {
+    this.guarded(client, () => this.broker.emit(event, ...args))
   }
 
   /** What throws in here is a bug of the application, and no client or other listener has to pay for it. */
-  private guarded(connection: Connection | undefined, call: () => void): void {
+  private guarded(client: Client | undefined, call: () => void): void {
     try {
       call()
     } catch (error) {
-      const who = connection === undefined ? {} : describe(connection)
-      this.broker.core.logger.error({ event: 'connection.bug', ...who, err: error }, 'a hook or listener has thrown')
+      const who = client === undefined ? {} : describe(client)
+      this.broker.core.services.logger.error(
+        { event: 'connection.bug', ...who, err: error },
+        'a hook or listener has thrown',
+      )
     }
   }
 }
 
-function viewOf(connection: Connection): ClientView {
-  // CONNECT may still change the id (an assigned one), so that a view is only kept once the session is there.
-  if (connection.session === undefined) return new ClientView(connection)
-  connection.view ??= new ClientView(connection)
-  return connection.view
+/** Calls `replaced` whenever the application sets another hook. */
+function onReplaced<K extends 'authorizeForward' | 'published'>(
+  broker: HookedBroker,
+  name: K,
+  replaced: (hook: HookedBroker[K]) => void,
+): void {
+  let current = broker[name]
+  Object.defineProperty(broker, name, {
+    configurable: true,
+    enumerable: true,
+    get: () => current,
+    set: (hook: HookedBroker[K]) => {
+      current = hook
+      replaced(hook)
+    },
+  })
 }
 
 function isAbsent(value: unknown): boolean {

@@ -5,31 +5,11 @@ import type { Authenticator, ConnectionAcceptor, ConnectionInfo } from '../../po
 import { BrokerCore, type BrokerCoreOptions } from '../broker-core.ts'
 import { AedesHooks } from './aedes-hooks.ts'
 import type { ClientView } from './client-view.ts'
-import { type AedesPublish, type AedesPublishInput, toMessage } from './translate.ts'
+import type { AedesHookSet, Callback, HookedBroker } from './hook-set.ts'
+import { type AedesPublishInput, toMessage } from './translate.ts'
 
 /** Aedes' own heartbeat and will clean-up have nothing to do here: node life and wills are the store's business. */
 const AEDES_HEARTBEAT_MS = 2_147_483_647 / 4
-
-type Callback = (error?: Error | null) => void
-
-/** The hooks of Aedes that Midge serves, with Aedes' signatures. */
-export interface AedesHookSet {
-  preConnect(client: ClientView, packet: object, done: (error: Error | null, success: boolean) => void): void
-  authenticate(
-    client: ClientView,
-    username: string | undefined,
-    password: Buffer | undefined,
-    done: (error: (Error & { returnCode?: number }) | null, success: boolean | null) => void,
-  ): void
-  authorizePublish(client: ClientView | null, packet: AedesPublish, done: Callback): void
-  authorizeSubscribe(
-    client: ClientView,
-    subscription: { topic: string; qos: number },
-    done: (error: Error | null, subscription?: { topic: string; qos: number } | null) => void,
-  ): void
-  authorizeForward(client: ClientView, packet: AedesPublish): AedesPublish | null | undefined
-  published(packet: AedesPublish, client: ClientView | null, done: Callback): void
-}
 
 /** What a {@link MidgeBroker} is built from, hooks included. */
 export interface MidgeBrokerOptions extends Omit<BrokerCoreOptions, 'hooks'>, Partial<AedesHookSet> {
@@ -73,7 +53,7 @@ const AedesBase = Aedes as unknown as new (
  * Code written for Aedes' hooks and events works here; what a connection does between bytes in and bytes out is
  * `BrokerCore`'s. ADR 0001.
  */
-export class MidgeBroker extends AedesBase implements ConnectionAcceptor {
+export class MidgeBroker extends AedesBase implements ConnectionAcceptor, HookedBroker {
   readonly core: BrokerCore
   readonly authenticator: Authenticator | undefined
 
@@ -122,14 +102,14 @@ export class MidgeBroker extends AedesBase implements ConnectionAcceptor {
       done?.(null)
       return
     }
-    if (checkTopicName(packet.topic, this.core.limits.topicLevelsMax) !== 0) {
+    if (checkTopicName(packet.topic, this.core.services.limits.topicLevelsMax) !== 0) {
       done?.(new RangeError('not a topic name'))
       return
     }
     const message = toMessage(packet)
     this.core.publisher.publish(DEFAULT_INSTANCE, message).then(
       stored => {
-        if (stored) this.core.hooks.published(undefined, message)
+        if (stored) this.core.services.hooks.published(undefined, message)
         done?.(stored ? null : new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the message was not stored'))
       },
       (error: Error) => done?.(error),

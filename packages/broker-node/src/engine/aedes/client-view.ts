@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream'
 import { EMPTY_BYTES, encodeUtf8, Message, type Qos, ReasonCode } from '@midge/protocol-core'
-import type { Connection } from '../connection/connection.ts'
+import type { Client } from '../ground/client.ts'
 
 /**
  * A connected client as Aedes' hooks and events know it: the same names, so that code written for Aedes works.
- * Everything protocol-like stays in `Connection`.
+ * Everything protocol-like stays in the connection.
  */
 export class ClientView {
   readonly id: string
@@ -12,26 +12,29 @@ export class ClientView {
   readonly version: number
   readonly conn: Duplex
   readonly req: undefined = undefined
-  private readonly connection: Connection
+  private readonly client: Client
+  private readonly sendTo: (message: Message) => void
 
-  constructor(connection: Connection) {
-    this.connection = connection
-    this.id = connection.clientId
-    this.clean = connection.terms.sessionExpirySeconds === 0
-    this.version = connection.version
-    this.conn = connection.stream
+  /** @param sendTo - sends a message to this client alone */
+  constructor(client: Client, sendTo: (message: Message) => void) {
+    this.client = client
+    this.sendTo = sendTo
+    this.id = client.clientId
+    this.clean = client.isClean
+    this.version = client.version
+    this.conn = client.stream
   }
 
   get connecting(): boolean {
-    return !this.connection.isClosed && this.connection.session === undefined
+    return !this.client.isClosed && !this.client.isEstablished
   }
 
   get connected(): boolean {
-    return !this.connection.isClosed && this.connection.session !== undefined
+    return !this.client.isClosed && this.client.isEstablished
   }
 
   get closed(): boolean {
-    return this.connection.isClosed
+    return this.client.isClosed
   }
 
   /** Sends a message to this client alone, outside its subscriptions. */
@@ -50,13 +53,12 @@ export class ClientView {
       expiresAtMs: 0,
       publisherId: '',
     })
-    if (message.qos === 0) this.connection.sendPublish(message, 0, message.retain, false, 0, undefined)
-    else this.connection.session?.sendOrWait(message, message.qos, message.retain, undefined)
+    this.sendTo(message)
     done?.()
   }
 
   close(done?: () => void): void {
-    this.connection.close(ReasonCode.administrativeAction, 'closed by the server')
+    this.client.close(ReasonCode.administrativeAction, 'closed by the server')
     done?.()
   }
 }

@@ -1,16 +1,16 @@
 /** What CONNECT settled for the life of the connection. */
 export interface Terms {
-  keepAliveMs: number
+  readonly keepAliveMs: number
   /** Client's Receive Maximum. */
-  receiveMax: number
+  readonly receiveMax: number
   /** Client's Maximum Packet Size; the protocol's own bound when it set none. */
-  packetBytesMax: number
-  requestProblemInformation: boolean
-  sessionExpirySeconds: number
-  hasWill: boolean
-  authenticationMethod: string | undefined
+  readonly packetBytesMax: number
+  readonly requestProblemInformation: boolean
+  readonly sessionExpirySeconds: number
+  readonly hasWill: boolean
+  readonly authenticationMethod: string | undefined
   /** Topic aliases the client accepts. */
-  topicAliasMax: number
+  readonly topicAliasMax: number
 }
 
 /** Before CONNECT. */

@@ -1,124 +1,89 @@
-import {
-  EMPTY_BYTES,
-  type Message,
-  type PublishRun,
-  publishSize,
-  type Qos,
-  remainingExpirySeconds,
-  writePublish,
-} from '@midge/protocol-core'
-import type { BrokerCore } from '../broker-core.ts'
-import type { DeliveryOptions, LiveTarget, Match } from '../routing/router.ts'
-import type { Session } from '../sessions/session.ts'
+import { EMPTY_BYTES, type Message, PublishFrame, type PublishRun, remainingExpirySeconds } from '@midge/protocol-core'
+import { type DeliveryForm, FORM_SLOTS, formOf, formSlot } from '../ground/delivery-form.ts'
+import type { GroupMember, Subscriber } from '../ground/subscriber.ts'
+import type { LiveTarget, Match } from '../routing/match.ts'
 
 /** Subscribers from which on a frame is encoded once and copied, instead of being encoded for each. */
 const SHARED_FRAME_TARGETS_MIN = 3
+
+/** The frame that is being encoded. */
+const frame = new PublishFrame()
 
 /** Frames of one message, one per wire form: v5 or not × QoS × RETAIN. Built when first needed. */
 class SharedFrames {
   private readonly message: Message
   private readonly expirySeconds: number
-  private readonly frames: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(12).fill(undefined)
+  private readonly frames: (Uint8Array | undefined)[] = new Array<Uint8Array | undefined>(2 * FORM_SLOTS).fill(
+    undefined,
+  )
 
   constructor(message: Message, nowMs: number) {
     this.message = message
     this.expirySeconds = remainingExpirySeconds(message.expiresAtMs, nowMs)
   }
 
-  get(isV5: boolean, qos: Qos, retain: boolean): Uint8Array {
-    const slot = (isV5 ? 6 : 0) + qos * 2 + (retain ? 1 : 0)
+  get(isV5: boolean, form: DeliveryForm): Uint8Array {
+    const slot = (isV5 ? FORM_SLOTS : 0) + formSlot(form.qos, form.retain)
     const known = this.frames[slot]
     if (known !== undefined) return known
-    const frame = this.encode(isV5, qos, retain)
-    this.frames[slot] = frame
-    return frame
+    const encoded = this.encode(isV5, form)
+    this.frames[slot] = encoded
+    return encoded
   }
 
-  private encode(isV5: boolean, qos: Qos, retain: boolean): Uint8Array {
+  private encode(isV5: boolean, form: DeliveryForm): Uint8Array {
     const { message } = this
-    const version = isV5 ? 5 : 4
-    const properties = isV5 ? message.properties : EMPTY_BYTES
-    const expiry = isV5 ? this.expirySeconds : -1
-    const size = publishSize(
-      version,
-      message.topicBytes,
-      qos,
-      properties,
-      expiry,
-      undefined,
-      0,
-      true,
-      message.payload.length,
-    )
-    const frame = Buffer.allocUnsafe(size)
-    writePublish(
-      frame,
-      0,
-      version,
-      message.topicBytes,
-      message.payload,
-      qos,
-      false,
-      retain,
-      0,
-      properties,
-      expiry,
-      undefined,
-      0,
-      true,
-    )
-    return frame
+    frame.version = isV5 ? 5 : 4
+    frame.topicBytes = message.topicBytes
+    frame.payload = message.payload
+    frame.qos = form.qos
+    frame.retain = form.retain
+    frame.properties = isV5 ? message.properties : EMPTY_BYTES
+    frame.expirySeconds = isV5 ? this.expirySeconds : -1
+    const encoded = Buffer.allocUnsafe(frame.measure())
+    frame.writeTo(encoded, 0)
+    return encoded
   }
 }
 
 /**
- * Delivers a message to the online sessions of this node, each once, at the lower of its own and its granted QoS.
+ * Delivers a message to the online subscribers of this node, each once, at the lower of its own and its granted QoS.
  *
  * A stored session gets only QoS 0 here: everything else reaches it through its queue.
- *
- * @param publisherId - client id that No Local subscriptions are compared with. v5 [MQTT-3.8.3-3]
  */
-export function deliverFrames(broker: BrokerCore, message: Message, match: Match, publisherId: string): void {
+export function deliverFrames(message: Message, match: Match, nowMs: () => number): void {
   const { live } = match
-  // A hook that filters is asked for each delivery, in `sendPublish`.
-  const isShared = live.length >= SHARED_FRAME_TARGETS_MIN && !broker.hooks.filtersForward
-  const shared = isShared ? new SharedFrames(message, broker.nowMs()) : undefined
+  const shared = live.length >= SHARED_FRAME_TARGETS_MIN ? new SharedFrames(message, nowMs()) : undefined
   for (let i = 0; i < live.length; i++) {
     const target = live[i] as LiveTarget
-    const { session } = target
-    const options = session.clientId === publisherId ? target.forOwn : target
-    if (options === undefined) continue
-    const qos = Math.min(message.qos, options.qos) as Qos
-    if (message.retain) session.connection.noteLiveRetained(message.topicName)
-    if (qos > 0 && session.isStored) continue
-    deliverTo(session, options, message, qos, shared)
+    const { subscriber } = target
+    const form = target.formOf(message, subscriber.clientId)
+    if (form === undefined) continue
+    if (message.retain) subscriber.noteLiveRetained(message.topicName)
+    if (form.qos === 0 || !subscriber.isStored) deliverTo(subscriber, message, form, shared)
   }
 }
 
 function deliverTo(
-  session: Session,
-  options: DeliveryOptions,
+  subscriber: Subscriber,
   message: Message,
-  qos: Qos,
+  form: DeliveryForm,
   shared: SharedFrames | undefined,
 ): void {
-  const { connection } = session
-  const { subscriptionIds } = options
-  const retain = options.retainAsPublished && message.retain
-  if (shared !== undefined && qos < 2 && subscriptionIds === undefined && connection.takesPlainFrames) {
-    if (qos === 0) {
-      const frame = shared.get(connection.version === 5, 0, retain)
-      connection.appendRun(frame, 0, frame.length, 1)
+  const { outlet } = subscriber
+  if (shared !== undefined && form.qos < 2 && form.subscriptionIds === undefined && outlet.takesPlainFrames) {
+    if (form.qos === 0) {
+      outlet.appendFrame(shared.get(outlet.isV5, form))
       return
     }
-    const packetId = session.takeIdForQos1()
+    const packetId = subscriber.takeIdForQos1()
     if (packetId !== 0) {
-      connection.appendPatched(shared.get(connection.version === 5, 1, retain), packetId)
+      outlet.appendPatched(shared.get(outlet.isV5, form), packetId)
       return
     }
   }
-  if (qos === 0) connection.sendPublish(message, 0, retain, false, 0, subscriptionIds)
-  else session.sendOrWait(message, qos, retain, subscriptionIds)
+  if (form.qos === 0) outlet.sendPublish(message, form, 0)
+  else subscriber.sendOrWait(message, form)
 }
 
 /** Delivers neighbouring QoS 0 messages: as one slice to every subscriber that takes the frames as they are. */
@@ -127,16 +92,23 @@ export function deliverRun(run: PublishRun, match: Match): void {
   let messages: Message[] | undefined
   for (let i = 0; i < live.length; i++) {
     const target = live[i] as LiveTarget
-    const { session } = target
-    const options = session.clientId === run.publisherId ? target.forOwn : target
-    if (options === undefined) continue
-    const { connection } = session
-    const isSameForm = (connection.version === 5) === run.isV5
-    if (options.subscriptionIds === undefined && connection.takesPlainFrames && isSameForm) {
-      connection.appendRun(run.bytes, run.start, run.end, run.count)
+    const { subscriber } = target
+    const form = target.formOf(run, subscriber.clientId)
+    if (form === undefined) continue
+    const { outlet } = subscriber
+    if (form.subscriptionIds === undefined && outlet.isV5 === run.isV5 && outlet.takesPlainFrames) {
+      outlet.appendRun(run)
     } else {
       messages ??= run.messages()
-      for (const message of messages) connection.sendPublish(message, 0, false, false, 0, options.subscriptionIds)
+      for (const message of messages) outlet.sendPublish(message, form, 0)
     }
   }
+}
+
+/** Delivers a message at QoS 0 to the member of a share group whose turn it is. */
+export function deliverToMember(member: GroupMember, group: string, message: Message): void {
+  const subscription = member.subscriptions.get(group)
+  if (subscription === undefined) return
+  const ids = subscription.subscriptionId === 0 ? undefined : [subscription.subscriptionId]
+  member.outlet.sendPublish(message, formOf(0, subscription.retainAsPublished && message.retain, ids), 0)
 }

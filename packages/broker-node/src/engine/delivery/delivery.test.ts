@@ -163,7 +163,7 @@ test('70,000 messages pass a clean session that never acknowledges one of them',
   let total = 0
   let collisions = 0
   let packetId = 0
-  const session = node.broker.core.sessionOf('default', 'sloppy')
+  const session = node.broker.core.sessions.sessionOf('default', 'sloppy')
   assert.ok(session)
   const publisher = node.broker.core.publisher
   const message = toMessage({ topic: 'a', payload: 'x', qos: 1 })
@@ -256,7 +256,7 @@ test('subscription ids and QoS of overlapping filters are the same live, queued 
   await publisher.expect(5)
   const live = await first.delivery()
   first.stream.destroy()
-  await poll(() => node.broker.core.sessionOf('default', 'c') === undefined, 'offline')
+  await poll(() => node.broker.core.sessions.sessionOf('default', 'c') === undefined, 'offline')
   publisher.send(publishPacket('a/b', 'queued', { qos: 1, packetId: 2 }))
   await publisher.expect(4)
   const second = await node.dial()
@@ -304,7 +304,7 @@ test('a group message that is stored while a member looks into an empty queue is
 
 test('sessions that are gone leave nothing in the router, the routes or the counters', async t => {
   const node = await start(t)
-  const router = node.broker.core.routerOf('default')
+  const router = node.broker.core.routers.of('default')
   for (let i = 0; i < 20; i++) {
     const client = await node.dial()
     await client.open({ clientId: `c${i}`, properties: i % 2 === 0 ? KEEP : [] })
@@ -318,8 +318,7 @@ test('sessions that are gone leave nothing in the router, the routes or the coun
   assert.equal(router.match('a/b').live.length, 0)
   assert.equal(node.counters.subscriptionsCurrent, 0)
   assert.equal(node.counters.sessionsCurrent, 0)
-  assert.equal(node.broker.core.openings.isEmpty, true)
-  await poll(() => node.broker.core.endingOf('default', 'c19') === undefined, 'no ending is kept')
+  await poll(() => node.broker.core.sessions.isSettled, 'no opening or ending is kept')
 })
 
 test('instances do not meet: the same client id in the same group of two of them', async t => {

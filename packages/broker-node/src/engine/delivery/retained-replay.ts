@@ -1,6 +1,7 @@
 import type { CommitItem, Message, Qos, Subscription } from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
-import type { Connection } from '../connection/connection.ts'
+import { type DeliveryForm, formOf } from '../ground/delivery-form.ts'
+import type { EngineServices } from '../ground/services.ts'
 import type { Session } from '../sessions/session.ts'
 
 /** Retained messages read and sent at a time; the next page waits until the client has taken this one. */
@@ -14,11 +15,11 @@ const SLICE_BYTES = 256 * 1024
  * and an older must not follow it.
  */
 export async function replayRetained(
-  connection: Connection,
+  services: Pick<EngineServices, 'counters' | 'store'>,
   session: Session,
   subscription: Subscription,
 ): Promise<void> {
-  const { store } = connection.broker
+  const { store } = services
   let cursor: string | undefined
   do {
     const page = await store.matchRetained(session.instance, subscription.topicFilter, cursor, PAGE_MESSAGES)
@@ -26,12 +27,12 @@ export async function replayRetained(
     for (let at = 0; at < page.messages.length; ) {
       const end = sliceEnd(page.messages, at)
       if (session.subscriptions.get(subscription.topicFilter) !== subscription) return
-      const messages = page.messages.slice(at, end).filter(message => isDue(connection, subscription, message))
-      await sendSlice(connection, session, subscription, messages)
-      await connection.whenRoom()
+      const messages = page.messages.slice(at, end).filter(message => isDue(session, subscription, message))
+      await sendSlice(services, session, { subscription, messages })
+      await session.whenRoom()
       at = end
     }
-    cursor = connection.isClosed ? undefined : page.cursor
+    cursor = session.outlet.isClosed ? undefined : page.cursor
   } while (cursor !== undefined)
 }
 
@@ -44,44 +45,46 @@ function sliceEnd(messages: Message[], start: number): number {
 }
 
 /** v5 [MQTT-3.8.3-3] speaks of all Application Messages, so No Local holds for retained ones too. */
-function isDue(connection: Connection, subscription: Subscription, message: Message): boolean {
-  if (subscription.noLocal && message.publisherId === connection.clientId) return false
-  return !connection.wasDeliveredLive(message.topicName)
+function isDue(session: Session, subscription: Subscription, message: Message): boolean {
+  if (subscription.noLocal && message.publisherId === session.clientId) return false
+  return !session.wasDeliveredLive(message.topicName)
 }
 
 async function sendSlice(
-  connection: Connection,
+  services: Pick<EngineServices, 'counters' | 'store'>,
   session: Session,
-  subscription: Subscription,
-  messages: Message[],
+  slice: { subscription: Subscription; messages: Message[] },
 ): Promise<void> {
+  const { counters, store } = services
+  const { subscription } = slice
   const ids = subscription.subscriptionId === 0 ? undefined : [subscription.subscriptionId]
   const queued: CommitItem[] = []
-  for (const message of messages) {
+  for (const message of slice.messages) {
     const qos = Math.min(message.qos, subscription.qos) as Qos
-    connection.broker.counters.retainedSent++
-    if (qos === 0) connection.sendPublish(message, 0, true, false, 0, ids)
-    else if (session.isStored) queued.push(toOwnQueue(session, message, qos, ids))
-    else session.sendOrWait(message, qos, true, ids)
+    const form = formOf(qos, true, ids)
+    counters.retainedSent++
+    if (qos === 0) session.outlet.sendPublish(message, form, 0)
+    else if (session.isStored) queued.push(toOwnQueue(session, message, form))
+    else session.sendOrWait(message, form)
   }
   if (queued.length === 0) return
   // Through the queue, so that a client which goes away in between gets the rest when it is back.
-  const results = await connection.broker.store.commit(queued)
+  const results = await store.commit(queued)
   results.forEach((result, i) => {
     const item = queued[i]
     const seq = result.seqs[0] ?? 0
     const target = item?.sessions[0]
-    if (seq === 0) connection.broker.counters.drop(DropReason.queueFull)
+    if (seq === 0) counters.drop(DropReason.queueFull)
     if (item === undefined || target === undefined || seq <= 0) return
-    session.queue?.onCommitted(seq, item.message, target.qos, true, target.subscriptionIds)
+    session.queue?.onCommitted(seq, item.message, target)
   })
 }
 
-function toOwnQueue(session: Session, message: Message, qos: Qos, subscriptionIds: number[] | undefined): CommitItem {
+function toOwnQueue(session: Session, message: Message, form: DeliveryForm): CommitItem {
   return {
     instance: session.instance,
     message,
-    sessions: [{ clientId: session.clientId, qos, retain: true, subscriptionIds }],
+    sessions: [{ clientId: session.clientId, ...form }],
     groups: [],
     retain: false,
     inbound: undefined,

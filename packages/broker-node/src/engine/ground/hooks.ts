@@ -1,6 +1,6 @@
 import type { ConnectPacket, Message, SubscribeRequest } from '@midge/protocol-core'
 import type { AuthenticationResult } from '../../ports.ts'
-import type { Connection } from '../connection/connection.ts'
+import type { Client } from './client.ts'
 
 /** A reason code, 0 for yes; a promise when the hook needs time. */
 export type Verdict = number | Promise<number>
@@ -14,19 +14,19 @@ export interface Hooks {
   readonly allowRuns: boolean
   readonly observesPublish: boolean
   readonly filtersForward: boolean
-  preConnect(connection: Connection, packet: ConnectPacket): Promise<boolean>
-  authenticate(connection: Connection, packet: ConnectPacket): AuthenticationResult | Promise<AuthenticationResult>
-  mayPublish(connection: Connection, message: Message): Verdict
-  maySubscribe(connection: Connection, request: SubscribeRequest): Verdict
-  mayForward(connection: Connection, message: Message): boolean
-  published(connection: Connection | undefined, message: Message): void
-  connected(connection: Connection): void
-  ready(connection: Connection): void
-  disconnected(connection: Connection): void
-  subscribed(connection: Connection, requests: SubscribeRequest[]): void
-  unsubscribed(connection: Connection, topicFilters: string[]): void
-  pinged(connection: Connection): void
+  preConnect(client: Client, packet: ConnectPacket): Promise<boolean>
+  authenticate(client: Client, packet: ConnectPacket): AuthenticationResult | Promise<AuthenticationResult>
+  mayPublish(client: Client, message: Message): Verdict
+  maySubscribe(client: Client, request: SubscribeRequest): Verdict
+  mayForward(client: Client, message: Message): boolean
+  published(client: Client | undefined, message: Message): void
+  connected(client: Client): void
+  ready(client: Client): void
+  disconnected(client: Client): void
+  subscribed(client: Client, requests: SubscribeRequest[]): void
+  unsubscribed(client: Client, topicFilters: string[]): void
+  pinged(client: Client): void
   /** The keep-alive of the client has run out. */
-  silent(connection: Connection): void
-  failed(connection: Connection, error: Error): void
+  silent(client: Client): void
+  failed(client: Client, error: Error): void
 }

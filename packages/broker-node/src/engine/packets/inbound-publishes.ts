@@ -3,6 +3,7 @@ import {
   decodePublish,
   decodeUtf8,
   InboundTopicAliases,
+  type InstanceName,
   isValidUtf8,
   Message,
   PacketType,
@@ -14,47 +15,30 @@ import {
   RUN_FIRST_BYTE,
 } from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
-import type { Connection } from '../connection/connection.ts'
-import type { Match } from '../routing/router.ts'
+import type { AckRefusal, Connection } from '../connection/connection.ts'
+import type { PublishSource } from '../delivery/publish-source.ts'
+import type { Publisher } from '../delivery/publisher.ts'
+import type { Client } from '../ground/client.ts'
+import type { Outlet } from '../ground/outlet.ts'
+import type { Rights } from '../ground/rights.ts'
+import type { EngineServices } from '../ground/services.ts'
+import type { Match } from '../routing/match.ts'
+import type { Router } from '../routing/router.ts'
+import type { Session } from '../sessions/session.ts'
+import { sameBytes, TopicEntries, TopicEntry } from './topic-entries.ts'
 
-/** Topics a connection remembers with their permission; a power of two. */
-const TOPIC_SLOTS = 256
-const TOPIC_BYTES_LOOP_MAX = 256
-
-/** A topic that this connection publishes to, with everything that would otherwise be found out per message. */
-export class TopicEntry {
-  readonly name: string
-  readonly bytes: Uint8Array
-  /** 0, or the reason code of the refusal. */
-  permission: number
-  /** The broker's version of permissions at which `permission` was decided; -1 before the first decision. */
-  permissionVersion: number
-  match: Match
-  routerVersion: number
-
-  constructor(name: string, bytes: Uint8Array, match: Match, routerVersion: number) {
-    this.name = name
-    this.bytes = bytes
-    this.permission = 0
-    this.permissionVersion = -1
-    this.match = match
-    this.routerVersion = routerVersion
-  }
+/** What {@link InboundPublishes} works with. */
+export interface InboundParts {
+  readonly services: Pick<EngineServices, 'counters' | 'limits' | 'nowMs'>
+  readonly publisher: Publisher
 }
 
-function sameBytes(chunk: Uint8Array, start: number, end: number, bytes: Uint8Array): boolean {
-  const length = bytes.length
-  if (end - start !== length) return false
-  // From the end: topics of one publisher differ there.
-  for (let i = length - 1; i >= 0; i--) if (chunk[start + i] !== bytes[i]) return false
-  return true
-}
-
-function slotOf(chunk: Uint8Array, start: number, end: number): number {
-  let hash = end - start
-  const from = Math.max(start, end - TOPIC_BYTES_LOOP_MAX)
-  for (let i = from; i < end; i++) hash = (Math.imul(hash, 31) + (chunk[i] as number)) | 0
-  return (hash ^ (hash >>> 15)) & (TOPIC_SLOTS - 1)
+/** The client whose PUBLISH packets come in, as CONNECT has settled it. */
+export interface InboundClient {
+  connection: Connection
+  session: Session
+  router: Router
+  rights: Rights
 }
 
 /**
@@ -64,12 +48,19 @@ function slotOf(chunk: Uint8Array, start: number, end: number): number {
  * the receive buffer, so that a subscriber of the same protocol costs one append for all of them. Every frame is still
  * checked on its own. Measured by test/bench/load.
  */
-export class InboundPublishes {
+export class InboundPublishes implements PublishSource {
+  readonly session: Session
+  private readonly parts: InboundParts
   private readonly connection: Connection
+  private readonly router: Router
+  private readonly rights: Rights
   private readonly view = new PublishView()
-  private aliases: InboundTopicAliases<TopicEntry> | undefined = undefined
-  private last: TopicEntry | undefined = undefined
-  private slots: (TopicEntry | undefined)[] | undefined = undefined
+  private readonly topics = new TopicEntries()
+  private aliases: InboundTopicAliases<TopicEntry> | undefined
+  /** Messages on their way into the store. */
+  private pendingCount = 0
+  /** Packet ids among them at QoS 2. */
+  private readonly pendingQos2 = new Set<number>()
   /** QoS 1 and 2 messages received and not yet answered for good. v5 section 3.3.4. */
   private outstanding = 0
   private runEntry: TopicEntry | undefined = undefined
@@ -78,14 +69,67 @@ export class InboundPublishes {
   private runEnd = 0
   private runCount = 0
 
-  constructor(connection: Connection) {
+  constructor(parts: InboundParts, client: InboundClient) {
+    const { connection } = client
+    const aliasMax = connection.isV5 ? parts.services.limits.topicAliasMax : 0
+    this.parts = parts
     this.connection = connection
+    this.session = client.session
+    this.router = client.router
+    this.rights = client.rights
+    this.aliases = aliasMax > 0 ? new InboundTopicAliases<TopicEntry>(aliasMax) : undefined
   }
 
-  /** Called with CONNACK: the client may use aliases 1 to `aliasMax`. */
-  allowAliases(aliasMax: number): void {
-    if (aliasMax > 0) this.aliases = new InboundTopicAliases<TopicEntry>(aliasMax)
+  // --- what the publisher sees -------------------------------------------------------------------------------------
+
+  get instance(): InstanceName {
+    return this.session.instance
   }
+
+  get clientId(): string {
+    return this.session.clientId
+  }
+
+  get client(): Client {
+    return this.connection
+  }
+
+  get outlet(): Outlet {
+    return this.connection
+  }
+
+  get packetId(): number {
+    return this.view.packetId
+  }
+
+  get hasPending(): boolean {
+    return this.pendingCount > 0
+  }
+
+  onPending(qos: Qos, packetId: number): void {
+    this.pendingCount++
+    if (qos === 2) this.pendingQos2.add(packetId)
+  }
+
+  onSettled(packetId: number): void {
+    this.pendingCount--
+    this.pendingQos2.delete(packetId)
+  }
+
+  acknowledge(qos: Qos, packetId: number): void {
+    if (qos === 1) {
+      this.finishOne()
+      this.connection.sendAck(PacketType.puback, packetId)
+    } else {
+      this.connection.sendAck(PacketType.pubrec, packetId)
+    }
+  }
+
+  waitFor(step: Promise<void>): void {
+    this.connection.waitFor(step)
+  }
+
+  // --- packets -----------------------------------------------------------------------------------------------------
 
   /** @returns false when the frame has to wait for a decision: the same frame is to be handed in again */
   onFrame(chunk: Uint8Array, start: number, bodyStart: number, bodyEnd: number): boolean {
@@ -101,7 +145,7 @@ export class InboundPublishes {
       return true
     }
     if (this.runCount > 0) this.endRun()
-    const last = this.last
+    const { last } = this.topics
     if (last !== undefined && this.mayRun(last) && this.isPlain(chunk, start, bodyStart, bodyEnd, last.bytes)) {
       this.startRun(chunk, start, bodyEnd, last)
       return true
@@ -118,30 +162,27 @@ export class InboundPublishes {
     this.runChunk = undefined
     const count = this.runCount
     this.runCount = 0
-    const { connection } = this
-    const { broker } = connection
-    broker.counters.packetsReceived[PacketType.publish] =
-      (broker.counters.packetsReceived[PacketType.publish] ?? 0) + count
-    broker.counters.messagesReceived[0] = (broker.counters.messagesReceived[0] ?? 0) + count
+    const { parts } = this
+    this.countReceived(0, count)
     if (entry.permission !== 0) {
-      broker.counters.drop(DropReason.publishDenied, count)
+      parts.services.counters.drop(DropReason.publishDenied, count)
       return
     }
     const run = new PublishRun({
       topicName: entry.name,
       topicBytes: entry.bytes,
-      publisherId: connection.clientId,
-      isV5: connection.version === 5,
+      publisherId: this.clientId,
+      isV5: this.connection.isV5,
       bytes: chunk,
       start: this.runStart,
       end: this.runEnd,
       count,
     })
-    broker.publisher.publishRun(connection.info.instance, run, this.matchOf(entry))
+    parts.publisher.publishRun(this.instance, run, this.matchOf(entry))
   }
 
   /** One exchange of QoS 1 or 2 has ended. */
-  settled(): void {
+  finishOne(): void {
     // PUBREL for a message of an earlier connection ends an exchange that this one has not counted. v5 section 4.9
     if (this.outstanding > 0) this.outstanding--
   }
@@ -149,8 +190,7 @@ export class InboundPublishes {
   /** The connection has ended: what it remembered of topics would keep the sessions they once reached. */
   forget(): void {
     this.aliases = undefined
-    this.last = undefined
-    this.slots = undefined
+    this.topics.clear()
     this.runEntry = undefined
     this.runChunk = undefined
     this.runCount = 0
@@ -163,13 +203,12 @@ export class InboundPublishes {
     const topicEnd = topicStart + topic.length
     if (topicEnd > bodyEnd) return false
     if (((chunk[bodyStart] as number) << 8) + (chunk[bodyStart + 1] as number) !== topic.length) return false
-    if (this.connection.version === 5 && (topicEnd === bodyEnd || chunk[topicEnd] !== 0)) return false
+    if (this.connection.isV5 && (topicEnd === bodyEnd || chunk[topicEnd] !== 0)) return false
     return sameBytes(chunk, topicStart, topicEnd, topic)
   }
 
   private mayRun(entry: TopicEntry): boolean {
-    const { broker } = this.connection
-    return broker.hooks.allowRuns && entry.permissionVersion === broker.permissionVersion
+    return this.rights.allowRuns && entry.rightsVersion === this.rights.version
   }
 
   private startRun(chunk: Uint8Array, start: number, end: number, entry: TopicEntry): void {
@@ -181,29 +220,33 @@ export class InboundPublishes {
   }
 
   private onSingle(chunk: Uint8Array, start: number, bodyStart: number, bodyEnd: number): boolean {
-    const { connection, view } = this
-    const { broker } = connection
+    const { connection, parts, view } = this
     const problem = decodePublish(view, chunk[start] as number, chunk, bodyStart, bodyEnd, connection.version)
     if (problem !== 0) throw new ProtocolError(problem, 'malformed PUBLISH')
     const { qos } = view
     const entry = this.entryOf(chunk)
-    if (entry.permissionVersion !== broker.permissionVersion && !this.askPermission(chunk, entry)) return false
-    broker.counters.packetsReceived[PacketType.publish] = (broker.counters.packetsReceived[PacketType.publish] ?? 0) + 1
-    broker.counters.messagesReceived[qos] = (broker.counters.messagesReceived[qos] ?? 0) + 1
+    if (entry.rightsVersion !== this.rights.version && !this.askPermission(chunk, entry)) return false
+    this.countReceived(qos, 1)
     if (qos > 0 && !this.admit(view.packetId, qos)) return true
     if (!this.payloadFormatHolds(chunk)) {
-      this.refuse(qos, view.packetId, ReasonCode.payloadFormatInvalid, 'payload is not UTF-8')
+      this.refuse(qos, view.packetId, { reasonCode: ReasonCode.payloadFormatInvalid, text: 'payload is not UTF-8' })
     } else if (entry.permission !== 0) {
-      broker.counters.drop(DropReason.publishDenied)
-      this.refuse(qos, view.packetId, entry.permission, 'publish not allowed')
+      parts.services.counters.drop(DropReason.publishDenied)
+      this.refuse(qos, view.packetId, { reasonCode: entry.permission, text: 'publish not allowed' })
     } else {
-      broker.publisher.publishFrom(connection, this.messageOf(chunk, entry), this.matchOf(entry), view.packetId)
+      parts.publisher.publishFrom(this, this.messageOf(chunk, entry), this.matchOf(entry))
     }
     return true
   }
 
+  private countReceived(qos: Qos, count: number): void {
+    const { messagesReceived, packetsReceived } = this.parts.services.counters
+    packetsReceived[PacketType.publish] = (packetsReceived[PacketType.publish] ?? 0) + count
+    messagesReceived[qos] = (messagesReceived[qos] ?? 0) + count
+  }
+
   private messageOf(chunk: Uint8Array, entry: TopicEntry): Message {
-    const { view, connection } = this
+    const { view } = this
     const expiry = view.messageExpirySeconds
     return new Message({
       topicName: entry.name,
@@ -212,8 +255,8 @@ export class InboundPublishes {
       qos: view.qos,
       retain: view.retain,
       properties: view.properties,
-      expiresAtMs: expiry < 0 ? 0 : connection.broker.nowMs() + expiry * 1000,
-      publisherId: connection.clientId,
+      expiresAtMs: expiry < 0 ? 0 : this.parts.services.nowMs() + expiry * 1000,
+      publisherId: this.clientId,
     })
   }
 
@@ -222,26 +265,25 @@ export class InboundPublishes {
    * @returns false when the packet has been answered and must not be published (again)
    */
   private admit(packetId: number, qos: Qos): boolean {
-    const { connection } = this
-    const { session } = connection
-    if (qos === 2 && session?.inboundIds.has(packetId) === true) {
+    const { connection, session } = this
+    if (qos === 2 && session.inboundIds.has(packetId)) {
       // v5 [MQTT-4.3.3-10]: the message is owned already, only the answer may have been lost.
-      if (connection.broker.publisher.isPending(connection, packetId)) return false
-      connection.sendAck(PacketType.pubrec, packetId, 0)
+      if (!this.pendingQos2.has(packetId)) connection.sendAck(PacketType.pubrec, packetId)
       return false
     }
     this.outstanding++
-    const { limits, publisher } = connection.broker
-    if (connection.version !== 5) {
+    const { publisher, services } = this.parts
+    const { limits } = services
+    if (!connection.isV5) {
       // Nobody has told this client of a bound: it is read no further until what it has sent is stored.
-      if (this.outstanding > limits.inflightInboundMax && connection.hasPending) connection.waitFor(publisher.settled())
+      if (this.outstanding > limits.inflightInboundMax && this.hasPending) connection.waitFor(publisher.settled())
     } else if (this.outstanding > limits.receiveMax) {
       throw new ProtocolError(
         ReasonCode.receiveMaximumExceeded,
         `more than ${limits.receiveMax} unacknowledged messages`,
       )
     }
-    if (qos === 2) session?.inboundIds.add(packetId)
+    if (qos === 2) session.inboundIds.add(packetId)
     return true
   }
 
@@ -249,28 +291,27 @@ export class InboundPublishes {
    * Answers a message that is not published. Before v5 there is no way to say so: the client gets its acknowledgement
    * and the exchange runs to its end.
    */
-  private refuse(qos: Qos, packetId: number, reasonCode: number, reason: string): void {
-    const { connection } = this
-    if (qos > 0 && connection.hasPending) {
+  private refuse(qos: Qos, packetId: number, refusal: AckRefusal): void {
+    if (qos > 0 && this.hasPending) {
       // [MQTT-4.6.0-2], [MQTT-4.6.0-3]: acknowledgements go out in the order of the messages.
-      const earlier = connection.broker.publisher.settled()
-      connection.waitFor(earlier.then(() => this.answerRefused(qos, packetId, reasonCode, reason)))
+      const earlier = this.parts.publisher.settled()
+      this.connection.waitFor(earlier.then(() => this.answerRefused(qos, packetId, refusal)))
     } else {
-      this.answerRefused(qos, packetId, reasonCode, reason)
+      this.answerRefused(qos, packetId, refusal)
     }
   }
 
-  private answerRefused(qos: Qos, packetId: number, reasonCode: number, reason: string): void {
+  private answerRefused(qos: Qos, packetId: number, refusal: AckRefusal): void {
     const { connection } = this
     if (qos === 1) {
       this.outstanding--
-      connection.sendAck(PacketType.puback, packetId, reasonCode, reason)
+      connection.sendAck(PacketType.puback, packetId, refusal)
     } else if (qos === 2) {
-      if (connection.version === 5) {
+      if (connection.isV5) {
         this.outstanding--
-        connection.session?.inboundIds.delete(packetId)
+        this.session.inboundIds.delete(packetId)
       }
-      connection.sendAck(PacketType.pubrec, packetId, reasonCode, reason)
+      connection.sendAck(PacketType.pubrec, packetId, refusal)
     }
   }
 
@@ -297,43 +338,28 @@ export class InboundPublishes {
   }
 
   private entryOfName(chunk: Uint8Array, start: number, end: number): TopicEntry {
-    const last = this.last
-    if (last !== undefined && sameBytes(chunk, start, end, last.bytes)) return last
-    const slot = slotOf(chunk, start, end)
-    const known = this.slots?.[slot]
-    if (known !== undefined && sameBytes(chunk, start, end, known.bytes)) {
-      this.last = known
-      return known
-    }
-    return this.remember(chunk, start, end, slot)
+    return this.topics.find(chunk, start, end) ?? this.remember(chunk, start, end)
   }
 
   /** First sight of a topic: it is validated, authorised and matched once. */
-  private remember(chunk: Uint8Array, start: number, end: number, slot: number): TopicEntry {
-    const { connection } = this
-    const { broker } = connection
+  private remember(chunk: Uint8Array, start: number, end: number): TopicEntry {
+    const { router } = this
     if (!isValidUtf8(chunk, start, end)) throw new ProtocolError(ReasonCode.malformedPacket, 'topic name is not UTF-8')
     const name = decodeUtf8(chunk, start, end)
-    const problem = checkTopicName(name, broker.limits.topicLevelsMax)
+    const problem = checkTopicName(name, this.parts.services.limits.topicLevelsMax)
     if (problem !== 0) throw new ProtocolError(problem, 'topic name not valid')
     const bytes = Uint8Array.prototype.slice.call(chunk, start, end)
-    const { router } = connection
     const entry = new TopicEntry(name, bytes, router.match(name), router.version)
-    if (this.last !== undefined) {
-      this.slots ??= new Array<TopicEntry | undefined>(TOPIC_SLOTS).fill(undefined)
-      this.slots[slotOf(this.last.bytes, 0, this.last.bytes.length)] = this.last
-      this.slots[slot] = entry
-    }
-    this.last = entry
+    this.topics.add(entry)
     return entry
   }
 
   /** @returns false when the hook has not answered yet and the connection waits for it */
   private askPermission(chunk: Uint8Array, entry: TopicEntry): boolean {
-    const { connection } = this
-    const { hooks, permissionVersion } = connection.broker
-    const answer = hooks.mayPublish(connection, this.messageOf(chunk, entry))
-    entry.permissionVersion = permissionVersion
+    const { connection, rights } = this
+    const { version } = rights
+    const answer = rights.mayPublish(connection, this.messageOf(chunk, entry))
+    entry.rightsVersion = version
     if (typeof answer === 'number') {
       entry.permission = answer
       return true
@@ -347,7 +373,7 @@ export class InboundPublishes {
   }
 
   private matchOf(entry: TopicEntry): Match {
-    const { router } = this.connection
+    const { router } = this
     if (entry.routerVersion !== router.version) {
       entry.match = router.match(entry.name)
       entry.routerVersion = router.version

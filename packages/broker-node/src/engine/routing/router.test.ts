@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { matches, parseShare, type Qos, RouteInterest, type Subscription } from '@midge/protocol-core'
 import fc from 'fast-check'
-import type { Session } from '../sessions/session.ts'
-import { subscription } from '../testing/test-broker.ts'
-import { type Match, Router } from './router.ts'
+import { TestMember } from '../testing/test-member.ts'
+import { subscription } from '../testing/test-services.ts'
+import type { Match } from './match.ts'
+import { Router } from './router.ts'
 import { ShareGroup } from './share-group.ts'
 
-/** All that the router looks at. */
-function sessionOf(clientId: string, isStored = false): Session {
-  return { clientId, isStored } as unknown as Session
+function sessionOf(clientId: string, isStored = false): TestMember {
+  return new TestMember({ clientId, isStored })
 }
 
 /** What a match says, in a form that does not depend on order. */
@@ -18,7 +18,7 @@ function told(match: Match): Record<string, unknown> {
     from && { qos: from.qos, rap: from.retainAsPublished, ids: from.subscriptionIds?.slice().sort((a, b) => a - b) }
   const all: Record<string, unknown> = {}
   for (const target of match.live)
-    all[`live ${target.session.clientId}`] = { ...options(target), own: options(target.forOwn) }
+    all[`live ${target.subscriber.clientId}`] = { ...options(target), own: options(target.forOwn) }
   for (const target of match.stored)
     all[`stored ${target.clientId}`] = { ...options(target), own: options(target.forOwn) }
   for (const route of match.nodes) all[`node ${route.nodeId}`] = route.interest
@@ -88,12 +88,12 @@ test('everyone in a group gets a turn, and those who left get none', () => {
     })
   assert.deepEqual(turns(8).sort(), ['a', 'a', 'b', 'b', 'c', 'c', 'n2', 'n2'])
   group.setNode('n2', false)
-  group.removeMember(members[0] as Session)
+  group.removeMember(members[0] as TestMember)
   assert.deepEqual(turns(4).sort(), ['b', 'b', 'c', 'c'])
   const firsts = Array.from({ length: 4 }, () => group.localMembersInTurn()[0]?.clientId)
   assert.deepEqual(firsts.sort(), ['b', 'b', 'c', 'c'])
-  group.removeMember(members[1] as Session)
-  group.removeMember(members[2] as Session)
+  group.removeMember(members[1] as TestMember)
+  group.removeMember(members[2] as TestMember)
   assert.deepEqual(turns(1), ['nobody'])
   assert.equal(group.isEmpty, true)
 })
@@ -191,18 +191,18 @@ function merged(found: Subscription[]): object | undefined {
   }
 }
 
-function apply(step: Step, router: Router, naive: Naive, sessions: Session[]): void {
+function apply(step: Step, router: Router, naive: Naive, sessions: TestMember[]): void {
   const { who, filter, options, interest } = step
   const clientId = `c${who}`
   const key = `${clientId}|${filter}`
   const value = subscription(filter, options)
   switch (step.kind) {
     case 'live':
-      router.addLive(sessions[who] as Session, value)
+      router.addLive(sessions[who] as TestMember, value)
       naive.live.set(key, value)
       return
     case 'unlive':
-      router.removeLive(sessions[who] as Session, filter)
+      router.removeLive(sessions[who] as TestMember, filter)
       naive.live.delete(key)
       return
     case 'stored':

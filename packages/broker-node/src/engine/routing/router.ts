@@ -3,11 +3,11 @@ import {
   type FilterNode,
   MatchCache,
   parseShare,
-  type Qos,
   RouteInterest,
   type Subscription,
 } from '@midge/protocol-core'
-import type { Session } from '../sessions/session.ts'
+import type { GroupMember, Subscriber } from '../ground/subscriber.ts'
+import { LiveTarget, Match, type RouteTarget, StoredTarget } from './match.ts'
 import { ShareGroup } from './share-group.ts'
 
 /** Topics whose compiled match is kept; beyond it the least used are compiled again. */
@@ -15,112 +15,14 @@ const MATCH_CACHE_TOPICS_MAX = 65_536
 /** Targets in them, some hundred bytes each: a thousand subscribers of '#' times all topics would fill any memory. */
 const MATCH_CACHE_TARGETS_MAX = 1_000_000
 
-/** What the overlapping subscriptions of one session make of a message. */
-class MergedOptions {
-  /** Highest granted QoS of the matching subscriptions. v5 [MQTT-3.3.4-2], v3.1.1 [MQTT-3.3.5-1]. */
-  qos: Qos
-  retainAsPublished: boolean
-  /** v5 [MQTT-3.3.4-3], [MQTT-3.3.4-4]. */
-  subscriptionIds: number[] | undefined
-
-  constructor(subscription: Subscription) {
-    this.qos = subscription.qos
-    this.retainAsPublished = subscription.retainAsPublished
-    this.subscriptionIds = subscription.subscriptionId === 0 ? undefined : [subscription.subscriptionId]
-  }
-
-  merge(subscription: Subscription): void {
-    if (subscription.qos > this.qos) this.qos = subscription.qos
-    this.retainAsPublished ||= subscription.retainAsPublished
-    if (subscription.subscriptionId !== 0) {
-      this.subscriptionIds ??= []
-      this.subscriptionIds.push(subscription.subscriptionId)
-    }
-  }
-}
-
-/** A session that a topic reaches; `forOwn` is what it gets of a message that it has published itself. */
-class Target extends MergedOptions {
-  /** Only the subscriptions without No Local, v5 [MQTT-3.8.3-3]; `this` when there is no other kind. */
-  forOwn: MergedOptions | undefined
-
-  constructor(subscription: Subscription) {
-    super(subscription)
-    this.forOwn = subscription.noLocal ? undefined : this
-  }
-
-  override merge(subscription: Subscription): void {
-    if (subscription.noLocal) {
-      // From here on the two differ.
-      if (this.forOwn === this) this.forOwn = copyOf(this)
-    } else if (this.forOwn === undefined) {
-      this.forOwn = new MergedOptions(subscription)
-    } else if (this.forOwn !== this) {
-      this.forOwn.merge(subscription)
-    }
-    super.merge(subscription)
-  }
-}
-
-function copyOf(options: MergedOptions): MergedOptions {
-  const copy = Object.create(MergedOptions.prototype) as MergedOptions
-  copy.qos = options.qos
-  copy.retainAsPublished = options.retainAsPublished
-  copy.subscriptionIds = options.subscriptionIds?.slice()
-  return copy
-}
-
-export type DeliveryOptions = MergedOptions
-
-/** An online session of this node that a topic reaches. */
-export class LiveTarget extends Target {
-  readonly session: Session
-
-  constructor(session: Session, subscription: Subscription) {
-    super(subscription)
-    this.session = session
-  }
-}
-
-/** A stored session, online anywhere or nowhere, that a topic reaches at QoS 1 or 2. */
-export class StoredTarget extends Target {
-  readonly clientId: string
-
-  constructor(clientId: string, subscription: Subscription) {
-    super(subscription)
-    this.clientId = clientId
-  }
-}
-
-export interface RouteTarget {
-  nodeId: string
-  interest: RouteInterest
-}
-
-/** Everything that a topic reaches; shared by all messages of the topic until a subscription changes. */
-export class Match {
-  readonly live: LiveTarget[] = []
-  readonly stored: StoredTarget[] = []
-  readonly nodes: RouteTarget[] = []
-  readonly groups: ShareGroup[] = []
-
-  /** True when nothing outside this process is concerned at any QoS. */
-  get isLocal(): boolean {
-    return this.stored.length === 0 && this.nodes.length === 0 && this.groups.length === 0
-  }
-
-  get isEmpty(): boolean {
-    return this.live.length === 0 && this.isLocal
-  }
-}
-
-type SubscriberKey = Session | string
-type Subscriber =
-  | { kind: 'live'; session: Session; subscription: Subscription }
+/** Online receivers by themselves, all others by a string. */
+type EntryKey = Subscriber | string
+type Entry =
+  | { kind: 'live'; subscriber: Subscriber; subscription: Subscription }
   | { kind: 'stored'; clientId: string; subscription: Subscription }
-  | RouteSubscriber
+  | RouteEntry
   | { kind: 'group'; group: ShareGroup }
-type RouteSubscriber = { kind: 'route'; nodeId: string; interest: RouteInterest }
+type RouteEntry = { kind: 'route'; nodeId: string; interest: RouteInterest }
 
 /**
  * Who gets a message, for one instance: online sessions of this node, stored sessions of the cluster, other nodes and
@@ -129,14 +31,14 @@ type RouteSubscriber = { kind: 'route'; nodeId: string; interest: RouteInterest 
 export class Router {
   /** Grows with every change; a match taken at the same version is still right. */
   version = 0
-  private readonly index = new FilterIndex<SubscriberKey, Subscriber>()
+  private readonly index = new FilterIndex<EntryKey, Entry>()
   private readonly cache: MatchCache<Match> = new MatchCache<Match>(this.index.changes, MATCH_CACHE_TOPICS_MAX)
   /** Targets compiled since the cache was last empty. */
   private cachedTargets = 0
   private readonly groups = new Map<string, ShareGroup>()
   private readonly routesByNode = new Map<string, Set<string>>()
   private readonly storedByClient = new Map<string, Map<string, Subscription>>()
-  private readonly found: FilterNode<SubscriberKey, Subscriber>[] = []
+  private readonly found: FilterNode<EntryKey, Entry>[] = []
 
   match(topicName: string): Match {
     const cached = this.cache.get(topicName)
@@ -159,22 +61,22 @@ export class Router {
     return this.groups.values()
   }
 
-  addLive(session: Session, subscription: Subscription): void {
+  addLive(member: GroupMember, subscription: Subscription): void {
     this.version++
     if (parseShare(subscription.topicFilter) === undefined) {
-      this.index.add(subscription.topicFilter, session, { kind: 'live', session, subscription })
+      this.index.add(subscription.topicFilter, member, { kind: 'live', subscriber: member, subscription })
     } else {
-      this.openGroup(subscription.topicFilter).addMember(session, subscription.qos)
+      this.openGroup(subscription.topicFilter).addMember(member, subscription.qos)
     }
   }
 
-  removeLive(session: Session, topicFilter: string): void {
+  removeLive(member: GroupMember, topicFilter: string): void {
     this.version++
     const group = this.groups.get(topicFilter)
     if (group === undefined) {
-      this.index.remove(topicFilter, session)
+      this.index.remove(topicFilter, member)
     } else {
-      group.removeMember(session)
+      group.removeMember(member)
       this.closeGroup(group)
     }
   }
@@ -187,9 +89,9 @@ export class Router {
     const group = this.groups.get(topicFilter)
     if (group !== undefined) return group.hasLocalMembers ? RouteInterest.all : RouteInterest.none
     let interest: RouteInterest = RouteInterest.none
-    for (const subscriber of this.index.node(topicFilter)?.entries.values() ?? []) {
-      if (subscriber.kind !== 'live') continue
-      if (!subscriber.session.isStored || subscriber.subscription.qos === 0) return RouteInterest.all
+    for (const entry of this.index.node(topicFilter)?.entries.values() ?? []) {
+      if (entry.kind !== 'live') continue
+      if (!entry.subscriber.isStored || entry.subscription.qos === 0) return RouteInterest.all
       interest = RouteInterest.qos0
     }
     return interest
@@ -283,7 +185,7 @@ export class Router {
     const match = new Match()
     const merging = found.length > 1 ? new Merging() : undefined
     for (const node of found) {
-      for (const subscriber of node.entries.values()) addTo(match, subscriber, merging)
+      for (const entry of node.entries.values()) addTo(match, entry, merging)
     }
     found.length = 0
     return match
@@ -292,36 +194,41 @@ export class Router {
 
 /** Finds the targets that overlapping subscriptions of one match share. */
 class Merging {
-  readonly live: Map<Session, LiveTarget> = new Map()
+  readonly live: Map<Subscriber, LiveTarget> = new Map()
   readonly stored: Map<string, StoredTarget> = new Map()
   readonly nodes: Map<string, RouteTarget> = new Map()
 }
 
-function addTo(match: Match, subscriber: Subscriber, merging: Merging | undefined): void {
-  switch (subscriber.kind) {
+function addTo(match: Match, entry: Entry, merging: Merging | undefined): void {
+  switch (entry.kind) {
     case 'live':
-      addLiveTo(match, subscriber.session, subscriber.subscription, merging)
+      addLiveTo(match, entry.subscriber, entry.subscription, merging)
       return
     case 'stored':
-      if (subscriber.subscription.qos > 0) addStoredTo(match, subscriber.clientId, subscriber.subscription, merging)
+      if (entry.subscription.qos > 0) addStoredTo(match, entry.clientId, entry.subscription, merging)
       return
     case 'route':
-      addRouteTo(match, subscriber, merging)
+      addRouteTo(match, entry, merging)
       return
     case 'group':
-      match.groups.push(subscriber.group)
+      match.groups.push(entry.group)
   }
 }
 
-function addLiveTo(match: Match, session: Session, subscription: Subscription, merging: Merging | undefined): void {
-  const known = merging?.live.get(session)
+function addLiveTo(
+  match: Match,
+  subscriber: Subscriber,
+  subscription: Subscription,
+  merging: Merging | undefined,
+): void {
+  const known = merging?.live.get(subscriber)
   if (known !== undefined) {
     known.merge(subscription)
     return
   }
-  const target = new LiveTarget(session, subscription)
+  const target = new LiveTarget(subscriber, subscription)
   match.live.push(target)
-  merging?.live.set(session, target)
+  merging?.live.set(subscriber, target)
 }
 
 function addStoredTo(match: Match, clientId: string, subscription: Subscription, merging: Merging | undefined): void {
@@ -335,7 +242,7 @@ function addStoredTo(match: Match, clientId: string, subscription: Subscription,
   merging?.stored.set(clientId, target)
 }
 
-function addRouteTo(match: Match, route: RouteSubscriber, merging: Merging | undefined): void {
+function addRouteTo(match: Match, route: RouteEntry, merging: Merging | undefined): void {
   const known = merging?.nodes.get(route.nodeId)
   if (known !== undefined) {
     if (route.interest > known.interest) known.interest = route.interest

@@ -1,5 +1,5 @@
 import { parseShare, type Qos } from '@midge/protocol-core'
-import type { Session } from '../sessions/session.ts'
+import type { GroupMember } from '../ground/subscriber.ts'
 
 /**
  * One shared subscription, `$share/<group>/<filter>`, as this node sees it: members online here, nodes with online
@@ -9,7 +9,7 @@ export class ShareGroup {
   readonly name: string
   /** The filter without its share prefix. */
   readonly topicFilter: string
-  private readonly members: { session: Session; qos: Qos }[] = []
+  private readonly members: { member: GroupMember; qos: Qos }[] = []
   private readonly nodes: string[] = []
   private readonly stored = new Map<string, Qos>()
   private turn = 0
@@ -35,19 +35,19 @@ export class ShareGroup {
   get qosMax(): Qos {
     if (this.nodes.length > 0) return 2
     let max: Qos = 0
-    for (const member of this.members) if (member.qos > max) max = member.qos
+    for (const own of this.members) if (own.qos > max) max = own.qos
     for (const qos of this.stored.values()) if (qos > max) max = qos
     return max
   }
 
-  addMember(session: Session, qos: Qos): void {
-    const known = this.members.find(member => member.session === session)
-    if (known === undefined) this.members.push({ session, qos })
+  addMember(member: GroupMember, qos: Qos): void {
+    const known = this.members.find(entry => entry.member === member)
+    if (known === undefined) this.members.push({ member, qos })
     else known.qos = qos
   }
 
-  removeMember(session: Session): void {
-    const at = this.members.findIndex(member => member.session === session)
+  removeMember(member: GroupMember): void {
+    const at = this.members.findIndex(entry => entry.member === member)
     if (at !== -1) this.members.splice(at, 1)
   }
 
@@ -65,28 +65,24 @@ export class ShareGroup {
     else if (!online && at !== -1) this.nodes.splice(at, 1)
   }
 
-  grantedQos(session: Session): Qos {
-    return this.members.find(member => member.session === session)?.qos ?? 0
-  }
-
   /** Whose turn it is: a session of this node, the id of another node, or nobody (no member is online). */
-  next(): Session | string | undefined {
+  next(): GroupMember | string | undefined {
     const count = this.members.length + this.nodes.length
     if (count === 0) return undefined
     this.turn = (this.turn + 1) % count
-    const member = this.members[this.turn]
-    return member === undefined ? this.nodes[this.turn - this.members.length] : member.session
+    const own = this.members[this.turn]
+    return own === undefined ? this.nodes[this.turn - this.members.length] : own.member
   }
 
   /** The members of this node, starting after the one that was first the last time. */
-  localMembersInTurn(): Session[] {
+  localMembersInTurn(): GroupMember[] {
     const count = this.members.length
     if (count === 0) return []
     this.takeTurn = (this.takeTurn + 1) % count
-    const inTurn: Session[] = []
+    const inTurn: GroupMember[] = []
     for (let i = 0; i < count; i++) {
-      const member = this.members[(this.takeTurn + i) % count]
-      if (member !== undefined) inTurn.push(member.session)
+      const own = this.members[(this.takeTurn + i) % count]
+      if (own !== undefined) inTurn.push(own.member)
     }
     return inTurn
   }

@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  BrokerError,
-  EMPTY_BYTES,
-  encodeUtf8,
-  Message,
-  PacketIdPool,
-  type Qos,
-  type QueueEntry,
-} from '@midge/protocol-core'
+import { BrokerError, EMPTY_BYTES, encodeUtf8, Message, PacketIdPool, type QueueEntry } from '@midge/protocol-core'
 import fc from 'fast-check'
-import { packetIdOfSeq, QueueReader, type QueueState } from './queue-reader.ts'
-import type { Session } from './session.ts'
+import { Counters } from '../../counters.ts'
+import { formOf } from '../ground/delivery-form.ts'
+import { ScriptedOutlet } from '../testing/scripted-outlet.ts'
+import { MemoryLogger } from '../testing/test-services.ts'
+import { packetIdOfSeq, type QueueOwner, QueueReader, type QueueReaderParts, type QueueState } from './queue-reader.ts'
 
 function entry(seq: number, options: Partial<QueueEntry> & { expiresAtMs?: number } = {}): QueueEntry {
   const { expiresAtMs, ...rest } = options
@@ -31,30 +26,38 @@ function entry(seq: number, options: Partial<QueueEntry> & { expiresAtMs?: numbe
 /** A session, its connection and a store's queue, as far as the reader sees them. */
 class Bench {
   readonly entries = new Map<number, QueueEntry>()
-  readonly sent: { seq: number; packetId: number; dup: boolean }[] = []
-  readonly pubrels: number[] = []
+  readonly outlet = new ScriptedOutlet()
+  readonly counters = new Counters()
   readonly acked: number[] = []
-  readonly failures: unknown[] = []
   readonly ids = new PacketIdPool()
   reads = 0
   window = 10
   tail = 0
   nowMs = 1000
-  isOpen = true
   failing = false
   whileLooking: (() => Promise<void>) | undefined
-  drops = 0
   readonly reader: QueueReader
-  private flushes: QueueReader[] = []
+  private flushes = 0
 
   constructor(state: Partial<QueueState> = {}) {
     this.tail = state.tailSeq ?? 0
-    const reader = new QueueReader(this.session(), { headSeq: 1, tailSeq: 0, sentSeq: 0, ...state })
-    this.reader = reader
+    this.reader = new QueueReader(this.parts(), this.owner(), { headSeq: 1, tailSeq: 0, sentSeq: 0, ...state })
+  }
+
+  get sent(): { seq: number; packetId: number; dup: boolean }[] {
+    return this.outlet.sent.map(({ payload, packetId, dup }) => ({ seq: Number(payload), packetId, dup }))
   }
 
   get seqs(): number[] {
-    return this.sent.map(({ seq }) => seq)
+    return this.outlet.payloads.map(Number)
+  }
+
+  get failures(): unknown[] {
+    return this.outlet.failures
+  }
+
+  get drops(): number {
+    return [...this.counters.dropped.values()].reduce((sum, count) => sum + count, 0)
   }
 
   store(...added: QueueEntry[]): void {
@@ -67,7 +70,7 @@ class Bench {
   commit(seq: number): void {
     const found = entry(seq)
     this.store(found)
-    this.reader.onCommitted(seq, found.message, 1, false, undefined)
+    this.reader.onCommitted(seq, found.message, formOf(1, false, undefined))
   }
 
   /** The client acknowledges. */
@@ -80,60 +83,55 @@ class Bench {
 
   async settle(): Promise<void> {
     for (let i = 0; i < 20; i++) await Promise.resolve()
-    for (const queue of this.flushes.splice(0))
-      await queue.flushAcks().catch((error: unknown) => this.failures.push(error))
+    if (this.flushes === 0) return
+    this.flushes = 0
+    await this.reader.flushAcks().catch((error: unknown) => this.failures.push(error))
   }
 
-  private session(): Session {
+  private parts(): QueueReaderParts {
     const bench = this
-    const broker = {
-      nowMs: () => bench.nowMs,
-      counters: { drop: () => bench.drops++ },
-      queueAckFlush: (queue: QueueReader) => bench.flushes.push(queue),
-      store: {
-        readQueue: async (_i: string, _c: string, _e: number, from: number, count: number) => {
-          bench.reads++
-          if (bench.failing) throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'down')
-          const all = [...bench.entries.values()].sort((a, b) => a.seq - b.seq)
-          return all.filter(({ seq }) => seq >= from).slice(0, count)
+    return {
+      services: {
+        counters: this.counters,
+        logger: new MemoryLogger(),
+        nowMs: () => bench.nowMs,
+        store: {
+          async readQueue(_instance, _clientId, _epoch, from, count) {
+            bench.reads++
+            if (bench.failing) throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'down')
+            const all = [...bench.entries.values()].sort((a, b) => a.seq - b.seq)
+            return all.filter(({ seq }) => seq >= from).slice(0, count)
+          },
+          async tailSeq() {
+            const { tail } = bench
+            await bench.whileLooking?.()
+            return tail
+          },
+          async ackQueue(_instance, _clientId, _epoch, upTo) {
+            if (bench.failing) throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'down')
+            bench.acked.push(upTo)
+            for (const seq of [...bench.entries.keys()]) if (seq <= upTo) bench.entries.delete(seq)
+          },
+          async releaseQueue() {},
         },
-        tailSeq: async () => {
-          const { tail } = bench
-          await bench.whileLooking?.()
-          return tail
-        },
-        ackQueue: async (_i: string, _c: string, _e: number, upTo: number) => {
-          if (bench.failing) throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'down')
-          bench.acked.push(upTo)
-          for (const seq of [...bench.entries.keys()]) if (seq <= upTo) bench.entries.delete(seq)
-        },
-        releaseQueue: async () => undefined,
       },
+      ackFlushes: { add: () => void bench.flushes++ },
     }
-    const connection = {
-      broker,
-      get isClosed() {
-        return !bench.isOpen
-      },
-      onStoreFailure: (error: unknown) => bench.failures.push(error),
-      sendPubrel: (packetId: number) => bench.pubrels.push(packetId),
-      sendPublish: (message: Message, _qos: Qos, _retain: boolean, dup: boolean, packetId: number) => {
-        bench.sent.push({ seq: Number(Buffer.from(message.payload).toString()), packetId, dup })
-        return true
-      },
-    }
-    const session = {
+  }
+
+  private owner(): QueueOwner {
+    const bench = this
+    return {
       instance: 'default',
       clientId: 'c',
       epoch: 1,
-      connection,
+      outlet: this.outlet,
       get windowRoom() {
-        return bench.isOpen ? bench.window - bench.ids.count : 0
+        return bench.outlet.isClosed ? 0 : bench.window - bench.ids.count
       },
-      beginQueued: (packetId: number) => bench.window > bench.ids.count && bench.ids.takeSpecific(packetId),
-      abandon: (packetId: number) => bench.ids.free(packetId),
+      beginQueued: packetId => bench.window > bench.ids.count && bench.ids.takeSpecific(packetId),
+      abandon: packetId => bench.ids.free(packetId),
     }
-    return session as unknown as Session
   }
 }
 
@@ -172,7 +170,7 @@ test('a resumed session sends again with DUP and the same ids, then goes on with
   bench.store(entry(5, { qos: 2, released: true }), entry(6), entry(7), entry(8))
   bench.reader.pump()
   await bench.settle()
-  assert.deepEqual(bench.pubrels, [packetIdOfSeq(5)])
+  assert.deepEqual(bench.outlet.pubrels, [packetIdOfSeq(5)])
   assert.deepEqual(bench.sent, [
     { seq: 6, packetId: 7, dup: true },
     { seq: 7, packetId: 8, dup: false },

@@ -1,6 +1,17 @@
-import { type Message, type Qos, type QueueEntry, remainingExpirySeconds } from '@midge/protocol-core'
+import {
+  type InstanceName,
+  type Message,
+  type Qos,
+  type QueueEntry,
+  remainingExpirySeconds,
+  type Store,
+} from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
-import type { Session } from './session.ts'
+import { reportBackgroundFailure } from '../ground/background-failure.ts'
+import type { DeliveryForm } from '../ground/delivery-form.ts'
+import type { Outlet } from '../ground/outlet.ts'
+import type { EngineServices } from '../ground/services.ts'
+import type { Flushable } from '../ground/tick.ts'
 
 /** Entries asked of the store at a time. */
 const READ_ENTRIES_MAX = 256
@@ -11,6 +22,28 @@ export interface QueueState {
   headSeq: number
   tailSeq: number
   sentSeq: number
+}
+
+/** The session that a reader feeds. */
+export interface QueueOwner {
+  readonly instance: InstanceName
+  readonly clientId: string
+  readonly epoch: number
+  readonly outlet: Outlet
+  readonly windowRoom: number
+  /** Takes the packet id of one entry. @returns false while another exchange uses it or the window is full */
+  beginQueued(packetId: number, entry: { seq: number; qos: Qos; released: boolean }): boolean
+  /** Forgets an exchange that never reached the wire. */
+  abandon(packetId: number): void
+}
+
+/** What readers of queues work with. */
+export interface QueueReaderParts {
+  readonly services: Pick<EngineServices, 'counters' | 'logger' | 'nowMs'> & {
+    readonly store: Pick<Store, 'ackQueue' | 'readQueue' | 'releaseQueue' | 'tailSeq'>
+  }
+  /** Readers with acknowledgements for the store, flushed at the end of the tick. */
+  readonly ackFlushes: { add(reader: Flushable): void }
 }
 
 /** The packet id of a queue entry: the same on every node and after every resume. */
@@ -25,10 +58,11 @@ export function packetIdOfSeq(seq: number): number {
  * and the tail is read from the store when the window has room. A message just committed by this node that is next in
  * line is sent without reading it back.
  */
-export class QueueReader {
+export class QueueReader implements Flushable {
   /** Sequence number of the entry to send next. */
   nextSeq: number
-  private readonly session: Session
+  private readonly parts: QueueReaderParts
+  private readonly session: QueueOwner
   private headSeq: number
   private tailSeq: number
   /** Entries up to here may have been sent on an earlier connection and are marked DUP. v5 [MQTT-3.3.1-1]. */
@@ -43,7 +77,8 @@ export class QueueReader {
   private isFlushQueued = false
   private isReleasing = false
 
-  constructor(session: Session, queue: QueueState) {
+  constructor(parts: QueueReaderParts, session: QueueOwner, queue: QueueState) {
+    this.parts = parts
     this.session = session
     this.headSeq = queue.headSeq
     this.nextSeq = queue.headSeq
@@ -75,24 +110,19 @@ export class QueueReader {
   }
 
   /** This node has just stored `message` as `seq`. */
-  onCommitted(seq: number, message: Message, qos: Qos, retain: boolean, subscriptionIds: number[] | undefined): void {
+  onCommitted(seq: number, message: Message, form: DeliveryForm): void {
     if (seq > this.tailSeq) this.tailSeq = seq
     else if (seq > this.lowerHint) this.lowerHint = seq
-    if (
-      seq === this.nextSeq &&
-      !this.isReading &&
-      this.send({ seq, qos, retain, subscriptionIds, released: false, message })
-    )
-      return
+    if (seq === this.nextSeq && !this.isReading && this.sendCommitted(seq, message, form)) return
     this.pump()
   }
 
   pump(): void {
     if (this.isReading || this.nextSeq > this.tailSeq || this.session.windowRoom <= 0) return
-    const { connection } = this.session
-    if (connection.isClosed) return
+    const { outlet } = this.session
+    if (outlet.isClosed) return
     this.isReading = true
-    this.read().catch((error: unknown) => connection.onStoreFailure(error))
+    this.read().catch((error: unknown) => outlet.onStoreFailure(error))
   }
 
   onAcked(packetId: number): void {
@@ -108,8 +138,12 @@ export class QueueReader {
     this.releasing.push({ seq, packetId })
     if (!this.isReleasing) {
       this.isReleasing = true
-      this.flushReleases().catch((error: unknown) => this.session.connection.onStoreFailure(error))
+      this.flushReleases().catch((error: unknown) => this.session.outlet.onStoreFailure(error))
     }
+  }
+
+  flush(): void {
+    this.flushAcks().catch((error: unknown) => reportBackgroundFailure(this.parts.services, 'acknowledgement', error))
   }
 
   /** Tells the store how far the client has acknowledged; called once per tick. */
@@ -121,7 +155,7 @@ export class QueueReader {
     this.ackedUpTo = upTo
     const { session } = this
     try {
-      await session.connection.broker.store.ackQueue(session.instance, session.clientId, session.epoch, upTo)
+      await this.parts.services.store.ackQueue(session.instance, session.clientId, session.epoch, upTo)
     } catch (error) {
       // Unknown to the store as far as we know: told again with the next acknowledgement or with the end.
       this.ackedUpTo = Math.min(this.ackedUpTo, before)
@@ -131,21 +165,21 @@ export class QueueReader {
 
   private async flushReleases(): Promise<void> {
     const { session } = this
-    const { store } = session.connection.broker
+    const { store } = this.parts.services
     while (this.releasing.length > 0) {
       const batch = this.releasing.splice(0)
       const seqs = batch.map(item => item.seq)
       await store.releaseQueue(session.instance, session.clientId, session.epoch, seqs)
-      for (const item of batch) session.connection.sendPubrel(item.packetId)
+      for (const item of batch) session.outlet.sendPubrel(item.packetId)
     }
     this.isReleasing = false
   }
 
   private async read(): Promise<void> {
     const { session } = this
-    const { store } = session.connection.broker
+    const { store } = this.parts.services
     try {
-      while (this.nextSeq <= this.tailSeq && session.windowRoom > 0 && !session.connection.isClosed) {
+      while (this.nextSeq <= this.tailSeq && session.windowRoom > 0 && !session.outlet.isClosed) {
         const upTo = this.tailSeq
         const count = Math.min(session.windowRoom, READ_ENTRIES_MAX)
         const entries = await store.readQueue(session.instance, session.clientId, session.epoch, this.nextSeq, count)
@@ -173,7 +207,7 @@ export class QueueReader {
   private async skipExpired(announced: number): Promise<void> {
     const { session } = this
     this.lowerHint = 0
-    const tailSeq = await session.connection.broker.store.tailSeq(session.instance, session.clientId)
+    const tailSeq = await this.parts.services.store.tailSeq(session.instance, session.clientId)
     if (tailSeq >= announced) this.skipTo(announced + 1)
     else if (this.tailSeq === announced) this.tailSeq = Math.max(tailSeq, this.lowerHint, this.nextSeq - 1)
   }
@@ -183,26 +217,38 @@ export class QueueReader {
     while (this.nextSeq < seq) this.ackSeq(this.nextSeq++)
   }
 
+  /** @returns false when the window or the id is not free */
   private send(entry: QueueEntry): boolean {
     const { session } = this
     const packetId = packetIdOfSeq(entry.seq)
-    if (!session.beginQueued(packetId, entry.seq, entry.qos, entry.released)) return false
+    if (!session.beginQueued(packetId, entry)) return false
     this.nextSeq = entry.seq + 1
-    if (entry.released) {
-      session.connection.sendPubrel(packetId)
-      return true
-    }
-    const { connection } = session
-    const dup = entry.seq <= this.resentUpTo
-    // A delivery that has begun is completed, expired or not. v5 [MQTT-4.3.3-7].
-    if (!dup && remainingExpirySeconds(entry.message.expiresAtMs, connection.broker.nowMs()) === 0) {
-      connection.broker.counters.drop(DropReason.expired)
-    } else if (connection.sendPublish(entry.message, entry.qos, entry.retain, dup, packetId, entry.subscriptionIds)) {
-      return true
-    }
-    session.abandon(packetId)
-    this.ackSeq(entry.seq)
+    if (entry.released) session.outlet.sendPubrel(packetId)
+    else this.sendMessage(entry.seq, entry.message, entry)
     return true
+  }
+
+  private sendCommitted(seq: number, message: Message, form: DeliveryForm): boolean {
+    if (!this.session.beginQueued(packetIdOfSeq(seq), { seq, qos: form.qos, released: false })) return false
+    this.nextSeq = seq + 1
+    this.sendMessage(seq, message, form)
+    return true
+  }
+
+  private sendMessage(seq: number, message: Message, form: DeliveryForm): void {
+    const { outlet } = this.session
+    const { counters, nowMs } = this.parts.services
+    const packetId = packetIdOfSeq(seq)
+    // A delivery that has begun is completed, expired or not. v5 [MQTT-4.3.3-7].
+    if (seq <= this.resentUpTo) {
+      if (outlet.resendPublish(message, form, packetId)) return
+    } else if (remainingExpirySeconds(message.expiresAtMs, nowMs()) === 0) {
+      counters.drop(DropReason.expired)
+    } else if (outlet.sendPublish(message, form, packetId)) {
+      return
+    }
+    this.session.abandon(packetId)
+    this.ackSeq(seq)
   }
 
   private ackSeq(seq: number): void {
@@ -214,7 +260,7 @@ export class QueueReader {
     while (this.ackedAhead.size > 0 && this.ackedAhead.delete(this.headSeq)) this.headSeq++
     if (!this.isFlushQueued) {
       this.isFlushQueued = true
-      this.session.connection.broker.queueAckFlush(this)
+      this.parts.ackFlushes.add(this)
     }
   }
 }

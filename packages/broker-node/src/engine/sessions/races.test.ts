@@ -39,7 +39,7 @@ test('a subscription whose client goes away while a hook decides leaves nothing 
   answer.open()
   await new Promise(resolve => setImmediate(resolve))
   await new Promise(resolve => setImmediate(resolve))
-  assert.equal(node.broker.core.routerOf('default').match('a/b').live.length, 0)
+  assert.equal(node.broker.core.routers.of('default').match('a/b').live.length, 0)
   assert.equal(node.counters.subscriptionsCurrent, 0)
 })
 
@@ -108,7 +108,7 @@ test('a session that ends because its client left during CONNECT is withdrawn fr
   for (const connection of node.broker.core.connections) connection.stream.destroy()
   await poll(() => node.broker.core.connections.size === 0, 'the connection is gone')
   opened.open()
-  const router = node.broker.core.routerOf('default')
+  const router = node.broker.core.routers.of('default')
   await poll(() => router.storedSubscriptions('kept') === undefined, 'withdrawn')
 })
 
@@ -231,8 +231,8 @@ test('a connection that was overtaken while the store opened its session does no
   const last = await client.expect(14)
   assert.equal(last.body[0], 0x8e)
   await client.closed()
-  assert.equal(core.sessionOf('default', 'same'), undefined)
-  assert.equal(core.openings.isEmpty, true)
+  assert.equal(core.sessions.sessionOf('default', 'same'), undefined)
+  await poll(() => core.sessions.isSettled, 'no opening is kept')
 })
 
 test('a message announced while the store opens the session is delivered', async t => {

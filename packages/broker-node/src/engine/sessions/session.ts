@@ -1,4 +1,5 @@
 import {
+  type InstanceName,
   type Message,
   PacketIdPool,
   type Qos,
@@ -7,8 +8,13 @@ import {
   type TakenEntry,
 } from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
-import type { Connection } from '../connection/connection.ts'
-import { QueueReader, type QueueState } from './queue-reader.ts'
+import { type DeliveryForm, formOf } from '../ground/delivery-form.ts'
+import type { Outlet } from '../ground/outlet.ts'
+import type { EngineServices } from '../ground/services.ts'
+import type { GroupMember } from '../ground/subscriber.ts'
+import type { GroupWork } from './group-work.ts'
+import { QueueReader, type QueueReaderParts, type QueueState } from './queue-reader.ts'
+import { Replays } from './replays.ts'
 import { WaitingMessages } from './waiting-messages.ts'
 
 /** An outbound QoS 1 or 2 exchange that is not a plain QoS 1 of a session without a queue. */
@@ -28,50 +34,71 @@ const QUEUE_BACKLOG_MIN = 100
 /** What an acknowledgement of the client found. */
 export type AckOutcome = 'done' | 'unknown' | 'mismatch'
 
+/** What all sessions of the node work with. */
+export interface SessionParts extends QueueReaderParts {
+  readonly services: QueueReaderParts['services'] & Pick<EngineServices, 'limits'>
+  readonly groups: GroupWork
+}
+
+/** What a new {@link Session} is made of; see the fields of the class. */
+export interface SessionFields {
+  instance: InstanceName
+  clientId: string
+  epoch: number
+  isStored: boolean
+  outlet: Outlet
+  expirySeconds: number
+  hasWill: boolean
+  /** QoS 1 and 2 messages in flight to the client at most. */
+  receiveMax: number
+  queue: QueueState
+}
+
 /**
  * The part of a session that lives with its connection: the outbound window, messages waiting for it, inbound QoS 2
  * ids. What outlives the connection of a stored session is in the store; this object is rebuilt from there.
  */
-export class Session {
-  readonly instance: string
+export class Session implements GroupMember {
+  readonly instance: InstanceName
   readonly clientId: string
   readonly epoch: number
   /** True when the session outlives its connection: its QoS 1 and 2 messages come from its queue in the store. */
   readonly isStored: boolean
-  readonly connection: Connection
+  readonly outlet: Outlet
+  readonly hasWill: boolean
+  /** How long the session outlives its connection; DISCONNECT may change it. v5 section 3.14.2.2.2 */
+  expirySeconds: number
   readonly subscriptions: Map<string, Subscription> = new Map()
   /** QoS 2 packet ids received and not yet released by the client. v5 [MQTT-4.3.3-9]. */
   readonly inboundIds: Set<number> = new Set()
   readonly queue: QueueReader | undefined
+  private readonly parts: SessionParts
   private readonly waiting: WaitingMessages
   private readonly packetIds = new PacketIdPool()
   private readonly flows = new Map<number, Flow>()
   private readonly receiveMax: number
   private inflight = 0
   private groupIdCursor = 0
+  private replays: Replays | undefined = undefined
+  private roomWaiter: (() => void) | undefined = undefined
 
-  constructor(options: {
-    instance: string
-    clientId: string
-    epoch: number
-    isStored: boolean
-    connection: Connection
-    receiveMax: number
-    queue: QueueState
-  }) {
-    this.instance = options.instance
-    this.clientId = options.clientId
-    this.epoch = options.epoch
-    this.isStored = options.isStored
-    this.connection = options.connection
-    this.receiveMax = options.receiveMax
-    this.waiting = new WaitingMessages(options.connection.broker.limits)
-    this.queue = options.isStored ? new QueueReader(this, options.queue) : undefined
+  constructor(parts: SessionParts, fields: SessionFields) {
+    this.parts = parts
+    this.instance = fields.instance
+    this.clientId = fields.clientId
+    this.epoch = fields.epoch
+    this.isStored = fields.isStored
+    this.outlet = fields.outlet
+    this.expirySeconds = fields.expirySeconds
+    this.hasWill = fields.hasWill
+    this.receiveMax = fields.receiveMax
+    this.waiting = new WaitingMessages(parts.services.limits)
+    this.queue = fields.isStored ? new QueueReader(parts, this, fields.queue) : undefined
   }
 
   /** How many more QoS 1 and 2 messages may be sent now. v5 [MQTT-3.3.4-9]. */
   get windowRoom(): number {
-    return this.connection.acceptsQueued ? this.receiveMax - this.inflight : 0
+    return this.outlet.acceptsQueued ? this.receiveMax - this.inflight : 0
   }
 
   /** True while messages wait for room in the window, or a good part of the queue's bound is in use. */
@@ -79,21 +106,24 @@ export class Session {
     return !this.waiting.isEmpty || (this.queue !== undefined && this.queue.length >= QUEUE_BACKLOG_MIN)
   }
 
+  /** Sends to this client alone, outside its subscriptions. */
+  send(message: Message): void {
+    const form = formOf(message.qos, message.retain, undefined)
+    if (message.qos === 0) this.outlet.sendPublish(message, form, 0)
+    else this.sendOrWait(message, form)
+  }
+
   /** Sends a message of a session without a queue at QoS 1 or 2, or keeps it until the window has room. */
-  sendOrWait(message: Message, qos: Qos, retain: boolean, subscriptionIds: number[] | undefined): void {
-    if (this.waiting.isEmpty && this.windowRoom > 0) {
-      this.sendNow(message, qos, retain, subscriptionIds)
-      return
-    }
-    if (!this.waiting.push(message, qos, retain, subscriptionIds)) {
-      this.connection.broker.counters.drop(DropReason.queueFull)
-    }
+  sendOrWait(message: Message, form: DeliveryForm): void {
+    if (this.waiting.isEmpty && this.windowRoom > 0) this.sendNow(message, form)
+    else if (!this.waiting.push(message, form)) this.parts.services.counters.drop(DropReason.queueFull)
   }
 
   /** Takes the packet id of one queue entry. @returns false while another exchange uses it or the window is full */
-  beginQueued(packetId: number, seq: number, qos: Qos, released: boolean): boolean {
+  beginQueued(packetId: number, entry: { seq: number; qos: Qos; released: boolean }): boolean {
     if (this.windowRoom <= 0 || !this.packetIds.takeSpecific(packetId)) return false
     this.inflight++
+    const { seq, qos, released } = entry
     if (qos === 2) this.flows.set(packetId, { qos, released, seq, group: '' })
     return true
   }
@@ -133,13 +163,17 @@ export class Session {
     const qos = Math.min(entry.qos, granted?.qos ?? entry.qos) as Qos
     if (entry.released) {
       this.flows.set(entry.packetId, { qos: 2, released: true, seq: entry.seq, group })
-      this.connection.sendPubrel(entry.packetId)
+      this.outlet.sendPubrel(entry.packetId)
       return
     }
     const ids = granted === undefined || granted.subscriptionId === 0 ? undefined : [granted.subscriptionId]
     const retain = granted?.retainAsPublished === true && entry.message.retain
     this.flows.set(entry.packetId, { qos, released: false, seq: entry.seq, group })
-    const sent = this.connection.sendPublish(entry.message, qos, retain, isResumed, qos === 0 ? 0 : entry.packetId, ids)
+    const form = formOf(qos, retain, ids)
+    const packetId = qos === 0 ? 0 : entry.packetId
+    const { message } = entry
+    const { outlet } = this
+    const sent = isResumed ? outlet.resendPublish(message, form, packetId) : outlet.sendPublish(message, form, packetId)
     if (!sent || qos === 0) this.finishTaken(group, entry.seq, entry.packetId)
   }
 
@@ -167,12 +201,12 @@ export class Session {
     }
     if (flow.released || flow.seq === 0) {
       flow.released = true
-      this.connection.sendPubrel(packetId)
+      this.outlet.sendPubrel(packetId)
       return 'done'
     }
     flow.released = true
     if (flow.group === '') this.queue?.release(flow.seq, packetId)
-    else this.connection.broker.groups.release(this, flow.group, flow.seq, packetId)
+    else this.parts.groups.release(this, flow.group, { seq: flow.seq, packetId })
     return 'done'
   }
 
@@ -186,33 +220,34 @@ export class Session {
 
   /** Sends what waits, as far as the window and the socket allow. Called after every acknowledgement and drain. */
   pump(): void {
+    const { services, groups } = this.parts
     while (!this.waiting.isEmpty && this.windowRoom > 0) {
       const next = this.waiting.shift()
       if (next === undefined) break
       // v5 [MQTT-3.3.2-5]
-      if (remainingExpirySeconds(next.message.expiresAtMs, this.connection.broker.nowMs()) === 0) {
-        this.connection.broker.counters.drop(DropReason.expired)
+      if (remainingExpirySeconds(next.message.expiresAtMs, services.nowMs()) === 0) {
+        services.counters.drop(DropReason.expired)
         continue
       }
-      this.sendNow(next.message, next.qos, next.retain, next.subscriptionIds)
+      this.sendNow(next.message, next.form)
     }
     this.queue?.pump()
-    this.connection.wakeRoomWaiter()
-    if (this.connection.broker.groups.hasBacklog) this.connection.broker.groups.onRoom(this)
+    this.wakeRoomWaiter()
+    if (groups.hasBacklog) groups.onRoom(this)
   }
 
-  private sendNow(message: Message, qos: Qos, retain: boolean, subscriptionIds: number[] | undefined): void {
+  private sendNow(message: Message, form: DeliveryForm): void {
     const packetId = this.packetIds.take()
     if (packetId === 0) {
-      this.connection.broker.counters.drop(DropReason.queueFull)
+      this.parts.services.counters.drop(DropReason.queueFull)
       return
     }
-    if (!this.connection.sendPublish(message, qos, retain, false, packetId, subscriptionIds)) {
+    if (!this.outlet.sendPublish(message, form, packetId)) {
       this.packetIds.free(packetId)
       return
     }
     this.inflight++
-    if (qos === 2) this.flows.set(packetId, { qos, released: false, seq: 0, group: '' })
+    if (form.qos === 2) this.flows.set(packetId, { qos: 2, released: false, seq: 0, group: '' })
   }
 
   /** Takes a packet id for a message that the caller writes itself. @returns 0 when the message has to wait */
@@ -223,16 +258,56 @@ export class Session {
     return packetId
   }
 
+  /** Runs one replay of retained messages after those of earlier subscriptions; packets are handled meanwhile. */
+  queueReplay(replay: () => Promise<void>): void {
+    this.replays ??= new Replays(error => this.outlet.onStoreFailure(error))
+    this.replays.add(replay)
+  }
+
+  noteLiveRetained(topicName: string): void {
+    this.replays?.noteLive(topicName)
+  }
+
+  /** True when a newer message of the topic was delivered since replays have begun. */
+  wasDeliveredLive(topicName: string): boolean {
+    return this.replays?.wasDeliveredLive(topicName) === true
+  }
+
+  /** Resolves when the client has taken most of what it was sent, or is gone. */
+  async whenRoom(): Promise<void> {
+    while (!this.outlet.isClosed && !this.hasRoom) {
+      await new Promise<void>(resolve => {
+        this.roomWaiter = resolve
+      })
+    }
+  }
+
+  /** The connection has ended: nobody waits for its room any more. */
+  onClosed(): void {
+    this.wakeRoomWaiter()
+  }
+
+  private get hasRoom(): boolean {
+    return this.outlet.acceptsQueued && !this.hasBacklog
+  }
+
+  private wakeRoomWaiter(): void {
+    if (this.roomWaiter === undefined || !(this.outlet.isClosed || this.hasRoom)) return
+    const wake = this.roomWaiter
+    this.roomWaiter = undefined
+    wake()
+  }
+
   private complete(packetId: number): void {
     const flow = this.flows.get(packetId)
     this.finish(packetId)
-    if (flow !== undefined && flow.group !== '') this.connection.broker.groups.ack(this, flow.group, flow.seq)
+    if (flow !== undefined && flow.group !== '') this.parts.groups.ack(this, flow.group, flow.seq)
     else this.queue?.onAcked(packetId)
   }
 
   private finishTaken(group: string, seq: number, packetId: number): void {
     this.finish(packetId)
-    this.connection.broker.groups.ack(this, group, seq)
+    this.parts.groups.ack(this, group, seq)
   }
 
   private finish(packetId: number): void {

@@ -1,6 +1,8 @@
-import { Message } from '@midge/protocol-core'
-import type { BrokerCore } from '../broker-core.ts'
-import { withdraw } from './session-end.ts'
+import { type DueWill, type InstanceName, Message } from '@midge/protocol-core'
+import { reportBackgroundFailure } from '../ground/background-failure.ts'
+import type { EngineServices } from '../ground/services.ts'
+import type { Routers } from '../routing/routers.ts'
+import { type GroupEnds, withdraw } from './session-ends.ts'
 
 const SWEEP_INTERVAL_MS = 1000
 const LATE_MS = 5 * SWEEP_INTERVAL_MS
@@ -9,20 +11,43 @@ const GROUP_SWEEPS = 5
 const SWEEP_COUNT_MAX = 500
 const REAP_COUNT_MAX = 500
 
+/** What the sweeper works with. */
+export interface SweeperParts {
+  readonly services: Pick<
+    EngineServices,
+    'counters' | 'directory' | 'hooks' | 'link' | 'logger' | 'nodeId' | 'nowMs' | 'store'
+  >
+  readonly routers: Routers
+  readonly publisher: {
+    /** Publishes a message of the server itself. @returns false when the store did not take it */
+    publish(instance: InstanceName, message: Message): Promise<boolean>
+  }
+  readonly groups: GroupEnds & {
+    /** Looks after hints that were lost. */
+    sweep(): void
+    /** Messages of the group were given back: somebody else has to take them. */
+    announce(instance: InstanceName, group: string): void
+  }
+  readonly connections: {
+    /** Ends silent and stuck ones; `isLate` when the time since the last look says nothing about them. */
+    checkTimeouts(nowMs: number, isLate: boolean): void
+  }
+}
+
 /**
  * What happens by the clock: connections that are silent or stuck, wills and session expiries that are due, and what a
  * dead node has left behind.
  */
 export class Sweeper {
-  private readonly broker: BrokerCore
+  private readonly parts: SweeperParts
   private timer: NodeJS.Timeout | undefined = undefined
   private sweeps = 0
   private checkedAtMs = 0
   private isSweeping = false
   private isPoked = false
 
-  constructor(broker: BrokerCore) {
-    this.broker = broker
+  constructor(parts: SweeperParts) {
+    this.parts = parts
   }
 
   start(): void {
@@ -42,36 +67,38 @@ export class Sweeper {
 
   /** Ends the connections of a dead node, then publishes the wills that became due with it. */
   reap(nodeId: string): void {
-    this.reapAll(nodeId).catch((error: unknown) => this.broker.onBackgroundFailure('clean-up after a dead node', error))
+    this.reapAll(nodeId).catch((error: unknown) =>
+      reportBackgroundFailure(this.parts.services, 'clean-up after a dead node', error),
+    )
   }
 
   private async reapAll(nodeId: string): Promise<void> {
-    const { broker } = this
+    const { services, routers, groups } = this.parts
     let count = 0
     for (;;) {
-      const found = await broker.store.reapNode(nodeId, broker.nowMs(), REAP_COUNT_MAX)
+      const found = await services.store.reapNode(nodeId, services.nowMs(), REAP_COUNT_MAX)
       if (found === 0) break
       count += found
       this.poke()
     }
-    broker.logger.warn({ event: 'node.reaped', node: nodeId, connections: count }, 'cleaned up after a dead node')
+    services.logger.warn({ event: 'node.reaped', node: nodeId, connections: count }, 'cleaned up after a dead node')
     this.poke()
-    for (const instance of broker.instances()) {
-      for (const group of broker.routerOf(instance).allGroups()) broker.groups.announce(instance, group.name)
+    for (const [instance, router] of routers.entries()) {
+      for (const group of router.allGroups()) groups.announce(instance, group.name)
     }
   }
 
   private onInterval(): void {
     this.checkConnections()
     this.sweeps++
-    if (this.sweeps % GROUP_SWEEPS === 0) this.broker.groups.sweep()
+    if (this.sweeps % GROUP_SWEEPS === 0) this.parts.groups.sweep()
     this.poke()
   }
 
   private run(): void {
     this.isSweeping = true
     this.sweep()
-      .catch((error: unknown) => this.broker.onBackgroundFailure('sweep', error))
+      .catch((error: unknown) => reportBackgroundFailure(this.parts.services, 'sweep', error))
       .finally(() => {
         this.isSweeping = false
         if (this.isPoked) this.run()
@@ -79,43 +106,35 @@ export class Sweeper {
   }
 
   private async sweep(): Promise<void> {
-    const { broker } = this
+    const { services } = this.parts
     this.isPoked = false
-    if (!broker.link.hasLease()) return
-    const { wills, expired } = await broker.store.sweep(broker.nodeId, broker.nowMs(), SWEEP_COUNT_MAX)
+    if (!services.link.hasLease()) return
+    const { wills, expired } = await services.store.sweep(services.nodeId, services.nowMs(), SWEEP_COUNT_MAX)
     for (const session of expired) {
-      broker.counters.sessionsExpired++
-      await withdraw(broker, session.instance, session.clientId, session.subscriptions)
+      services.counters.sessionsExpired++
+      await withdraw(this.parts, session, session.subscriptions)
     }
     await Promise.all(wills.map(due => this.publishWill(due)))
     if (wills.length + expired.length >= SWEEP_COUNT_MAX) this.isPoked = true
   }
 
-  private async publishWill(due: {
-    id: string
-    instance: string
-    clientId: string
-    will: { message: Message; messageExpirySeconds: number }
-  }): Promise<void> {
-    const { broker } = this
+  private async publishWill(due: DueWill): Promise<void> {
+    const { services, publisher } = this.parts
     const { message, messageExpirySeconds } = due.will
-    const expiresAtMs = messageExpirySeconds < 0 ? 0 : broker.nowMs() + messageExpirySeconds * 1000
-    const stored = await broker.publisher.publish(due.instance, new Message({ ...message, expiresAtMs }))
+    const expiresAtMs = messageExpirySeconds < 0 ? 0 : services.nowMs() + messageExpirySeconds * 1000
+    const stored = await publisher.publish(due.instance, new Message({ ...message, expiresAtMs }))
     // Unconfirmed, it becomes due again: better late than lost.
     if (!stored) return
-    broker.counters.willsPublished++
-    broker.hooks.published(undefined, message)
-    await broker.store.confirmWill(due.instance, due.clientId, due.id)
+    services.counters.willsPublished++
+    services.hooks.published(undefined, message)
+    await services.store.confirmWill(due.instance, due.clientId, due.id)
   }
 
   private checkConnections(): void {
-    const now = this.broker.nowMs()
+    const now = this.parts.services.nowMs()
     // This process stood still, or the clock was set: packets may wait to be read, and no client is to blame.
     const isLate = Math.abs(now - this.checkedAtMs) > LATE_MS
     this.checkedAtMs = now
-    for (const connection of this.broker.connections) {
-      if (isLate) connection.restartTimeouts(now)
-      else connection.checkTimeouts(now)
-    }
+    this.parts.connections.checkTimeouts(now, isLate)
   }
 }

@@ -1,11 +1,10 @@
-import { Message, type Qos } from '@midge/protocol-core'
+import { Message } from '@midge/protocol-core'
+import type { DeliveryForm } from '../ground/delivery-form.ts'
 
 /** One message that waits for room in the outbound window. */
 export interface WaitingMessage {
   message: Message
-  qos: Qos
-  retain: boolean
-  subscriptionIds: number[] | undefined
+  form: DeliveryForm
 }
 
 /** Fixed cost per waiting message that the byte bound counts besides its payload and topic. */
@@ -47,10 +46,10 @@ export class WaitingMessages {
     return this.head === this.items.length
   }
 
-  push(message: Message, qos: Qos, retain: boolean, subscriptionIds: number[] | undefined): boolean {
+  push(message: Message, form: DeliveryForm): boolean {
     const size = sizeOf(message)
     if (this.items.length - this.head >= this.messagesMax || this.bytes + size > this.bytesMax) return false
-    this.items.push({ message: detached(message), qos, retain, subscriptionIds })
+    this.items.push({ message: detached(message), form })
     this.bytes += size
     return true
   }

@@ -1,8 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { encodeUtf8, publishSize, type Qos, scanFrame, writePublish } from '@midge/protocol-core'
+import { encodeUtf8, PublishFrame, type Qos, scanFrame } from '@midge/protocol-core'
 
-const NO_BYTES = new Uint8Array(0)
 const WAIT_MS = 5000
 
 /** One frame of the server. */
@@ -86,29 +85,19 @@ export interface PublishOptions {
 }
 
 export function publishPacket(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Buffer {
-  const version = options.version ?? 5
   const qos = options.qos ?? 0
-  const topicBytes = encodeUtf8(topic)
-  const bytes = typeof payload === 'string' ? encodeUtf8(payload) : payload
-  const expiry = options.expirySeconds ?? -1
-  const size = publishSize(version, topicBytes, qos, NO_BYTES, expiry, undefined, 0, true, bytes.length)
-  const packet = Buffer.alloc(size)
-  writePublish(
-    packet,
-    0,
-    version,
-    topicBytes,
-    bytes,
+  const frame = Object.assign(new PublishFrame(), {
+    version: options.version ?? 5,
+    topicBytes: encodeUtf8(topic),
+    payload: typeof payload === 'string' ? encodeUtf8(payload) : payload,
     qos,
-    options.dup ?? false,
-    options.retain ?? false,
-    options.packetId ?? (qos === 0 ? 0 : 1),
-    NO_BYTES,
-    expiry,
-    undefined,
-    0,
-    true,
-  )
+    dup: options.dup ?? false,
+    retain: options.retain ?? false,
+    packetId: options.packetId ?? (qos === 0 ? 0 : 1),
+    expirySeconds: options.expirySeconds ?? -1,
+  })
+  const packet = Buffer.alloc(frame.measure())
+  frame.writeTo(packet, 0)
   return packet
 }
 

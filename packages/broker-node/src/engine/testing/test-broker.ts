@@ -1,31 +1,14 @@
 import { createServer, type Server } from 'node:net'
 import { Duplex } from 'node:stream'
-import type { Store, Subscription } from '@midge/protocol-core'
+import type { Store } from '@midge/protocol-core'
 import { LocalDirectory } from '../../cluster-local/local-directory.ts'
 import { NoLink } from '../../cluster-local/no-link.ts'
 import { Counters } from '../../counters.ts'
-import type { ConnectionInfo, Logger } from '../../ports.ts'
-import { openLocalStore } from '../../store-local/index.ts'
+import type { ConnectionInfo } from '../../ports.ts'
 import { MidgeBroker, type MidgeBrokerOptions } from '../aedes/broker.ts'
 import type { EngineLimits } from '../ground/limits.ts'
 import { RawClient } from './raw-client.ts'
-
-export const TEST_LIMITS: EngineLimits = {
-  maxPacketBytes: 1024 * 1024,
-  receiveMax: 100,
-  inflightInboundMax: 1000,
-  onlineQueueMessages: 1000,
-  onlineQueueBytes: 8 * 1024 * 1024,
-  sessionExpirySecondsMax: 604_800,
-  keepAliveSecondsMax: 0,
-  topicLevelsMax: 32,
-  topicAliasMax: 16,
-  connectTimeoutMs: 10_000,
-  outputBufferBytesMax: 16 * 1024 * 1024,
-  drainTimeoutMs: 60_000,
-  subscriptionsPerSessionMax: 10_000,
-  connectionsMax: 10_000,
-}
+import { MemoryLogger, openTestStore, TEST_LIMITS } from './test-services.ts'
 
 export const TEST_INFO: ConnectionInfo = {
   connectionId: 'test',
@@ -35,38 +18,6 @@ export const TEST_INFO: ConnectionInfo = {
   remotePort: 1,
   localPort: 1883,
   certCommonName: undefined,
-}
-
-/** One line that the broker logged. */
-export interface LogLine {
-  level: string
-  event: string
-  fields: Record<string, unknown>
-}
-
-export class MemoryLogger implements Logger {
-  readonly lines: LogLine[] = []
-  trace(): void {}
-  debug(): void {}
-  info(fields: object): void {
-    this.add('info', fields)
-  }
-  warn(fields: object): void {
-    this.add('warn', fields)
-  }
-  error(fields: object): void {
-    this.add('error', fields)
-  }
-  isLevelEnabled(): boolean {
-    return true
-  }
-  child(): Logger {
-    return this
-  }
-  private add(level: string, fields: object): void {
-    const known = { ...fields } as Record<string, unknown>
-    this.lines.push({ level, event: String(known['event']), fields: known })
-  }
 }
 
 /** Two ends of one stream in memory; what one writes the other reads, a tick later. */
@@ -138,16 +89,7 @@ async function listen(server: Server): Promise<number> {
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const { limits, wrapStore, ...rest } = options
   const allLimits = { ...TEST_LIMITS, ...limits }
-  const memory = await openLocalStore({
-    dataDir: '',
-    durability: 'memory',
-    limits: {
-      offlineMessagesMax: 1000,
-      offlineBytesMax: 8 * 1024 * 1024,
-      onlineMessagesMax: allLimits.onlineQueueMessages,
-      onlineBytesMax: allLimits.onlineQueueBytes,
-    },
-  })
+  const memory = await openTestStore(allLimits)
   const store = wrapStore === undefined ? memory : wrapStore(memory)
   const directory = new LocalDirectory({ listSubscriptions: () => store.listSubscriptions() })
   const counters = new Counters()
@@ -211,17 +153,5 @@ export async function poll(condition: () => boolean, what: string): Promise<void
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`not within 5 s: ${what}`)
     await new Promise(resolve => setTimeout(resolve, 5))
-  }
-}
-
-export function subscription(topicFilter: string, options: Partial<Subscription> = {}): Subscription {
-  return {
-    topicFilter,
-    qos: 0,
-    noLocal: false,
-    retainAsPublished: false,
-    retainHandling: 0,
-    subscriptionId: 0,
-    ...options,
   }
 }

@@ -1,0 +1,38 @@
+import { type InstanceName, type OutboundTopicAliases, type ProtocolVersion, ReasonCode } from '@midge/protocol-core'
+import type { Rights } from '../ground/rights.ts'
+import { NO_TERMS, type Terms } from './terms.ts'
+
+/** Everything that CONNECT settles about a connection; replaced as a whole whenever CONNECT has learnt more. */
+export interface Bound {
+  readonly instance: InstanceName
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly version: ProtocolVersion
+  readonly terms: Terms
+  readonly rights: Rights
+  /** Frames that came in fit this client as they are: it takes no aliases and has no size limit of its own. */
+  readonly takesPlainFrames: boolean
+  readonly aliasesOut: OutboundTopicAliases | undefined
+}
+
+/** Before CONNECT nobody is allowed anything. */
+const NO_RIGHTS: Rights = {
+  version: 0,
+  allowRuns: false,
+  filtersForward: true,
+  mayPublish: () => ReasonCode.notAuthorized,
+  maySubscribe: () => ReasonCode.notAuthorized,
+  mayForward: () => false,
+}
+
+/** Before CONNECT. */
+export const UNBOUND: Bound = {
+  instance: '',
+  clientId: '',
+  username: undefined,
+  version: 4,
+  terms: NO_TERMS,
+  rights: NO_RIGHTS,
+  takesPlainFrames: false,
+  aliasesOut: undefined,
+}

@@ -1,0 +1,85 @@
+import type { Duplex } from 'node:stream'
+import { ReasonCode } from '@midge/protocol-core'
+import type { ConnectionInfo } from '../../ports.ts'
+import { Connection, type ConnectionParts } from './connection.ts'
+
+const DRAIN_SLICE_CONNECTIONS = 200
+const DRAIN_SLICE_PAUSE_MS = 50
+
+/** The connections of this node. */
+export class Connections {
+  private readonly parts: ConnectionParts
+  private readonly all = new Set<Connection>()
+  private isClosing = false
+  private readonly onEnded = (connection: Connection): void => this.remove(connection)
+
+  constructor(parts: ConnectionParts) {
+    this.parts = parts
+  }
+
+  get size(): number {
+    return this.all.size
+  }
+
+  [Symbol.iterator](): Iterator<Connection> {
+    return this.all.values()
+  }
+
+  accept(stream: Duplex, info: ConnectionInfo): Connection {
+    const { counters } = this.parts.services
+    const connection = new Connection(this.parts, { stream, info }, this.onEnded)
+    this.all.add(connection)
+    counters.connectionsOpened++
+    counters.connectionsCurrent++
+    if (this.isClosing) connection.shut('shutting down', 'refused')
+    return connection
+  }
+
+  /** Looks after silent and stuck clients; `isLate` when the time since the last look says nothing about them. */
+  checkTimeouts(nowMs: number, isLate: boolean): void {
+    for (const connection of this.all) {
+      if (isLate) connection.restartTimeouts(nowMs)
+      else connection.checkTimeouts(nowMs)
+    }
+  }
+
+  /** Without a lease others may own these sessions by now: nothing more may be acknowledged here. */
+  letGo(): void {
+    for (const connection of [...this.all]) {
+      connection.close(ReasonCode.serverBusy, 'node lost its lease', { isFenced: true })
+    }
+  }
+
+  /**
+   * Moves all clients off, a slice at a time, and accepts no more. v5 clients are told to use another server (0x9C with
+   * a reference, else 0x8B).
+   */
+  async drain(serverReference: string | undefined): Promise<void> {
+    this.isClosing = true
+    while (this.all.size > 0) {
+      let count = 0
+      for (const connection of this.all) {
+        if (count++ === DRAIN_SLICE_CONNECTIONS) break
+        if (serverReference === undefined) connection.close(ReasonCode.serverShuttingDown, 'server shutting down')
+        else connection.close(ReasonCode.useAnotherServer, 'server shutting down', { serverReference })
+      }
+      await new Promise(resolve => setTimeout(resolve, DRAIN_SLICE_PAUSE_MS))
+    }
+  }
+
+  /** Ends all of them at once, and accepts no more. */
+  stop(): void {
+    this.isClosing = true
+    for (const connection of [...this.all]) {
+      connection.close(ReasonCode.serverShuttingDown, 'server shutting down')
+      connection.stream.destroy()
+    }
+  }
+
+  private remove(connection: Connection): void {
+    const { counters } = this.parts.services
+    this.all.delete(connection)
+    counters.connectionsCurrent--
+    counters.connectionsClosed++
+  }
+}

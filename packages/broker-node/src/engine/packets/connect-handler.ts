@@ -1,0 +1,285 @@
+import { randomUUID } from 'node:crypto'
+import {
+  type AuthPacket,
+  type ConnectPacket,
+  decodeConnect,
+  encodeConnack,
+  encodeUtf8,
+  Message,
+  type OpenedSession,
+  ProtocolError,
+  peekConnect,
+  ReasonCode,
+  type StoredWill,
+  type Will,
+} from '@midge/protocol-core'
+import type { AuthenticationResult, Credentials } from '../../ports.ts'
+import { type Bound, UNBOUND } from '../connection/bound.ts'
+import type { Connection } from '../connection/connection.ts'
+import { Phase } from '../connection/phase.ts'
+import { reportBackgroundFailure } from '../ground/background-failure.ts'
+import type { Rights } from '../ground/rights.ts'
+import type { EngineServices } from '../ground/services.ts'
+import { Session, type SessionParts } from '../sessions/session.ts'
+import type { SessionEnds } from '../sessions/session-ends.ts'
+import type { SessionRegistry } from '../sessions/session-registry.ts'
+import { connackProperties, outboundWindow, outputFormOf, termsOf } from './connect-terms.ts'
+import type { EnhancedAuthentication } from './enhanced-authentication.ts'
+import type { OpenClient } from './open-client.ts'
+import { Refusal, refusalOf, refuse, refuseUndecoded } from './refusal.ts'
+import { leaveEndedGroups, type ResumeParts, resumeSession, takeOverPrevious } from './resume-session.ts'
+
+/** What CONNECT works with. */
+export interface ConnectParts extends ResumeParts {
+  readonly services: ResumeParts['services'] & Pick<EngineServices, 'limits'>
+  readonly sessions: SessionRegistry
+  readonly ends: SessionEnds
+  readonly sessionParts: SessionParts
+  readonly connections: { readonly size: number }
+  /** Of every client. */
+  readonly rights: Rights
+}
+
+/** A CONNECT on its way to CONNACK. */
+interface Request {
+  readonly packet: ConnectPacket
+  /** As far as it is settled. */
+  bound: Bound
+}
+
+/** The CONNECT of one connection, from its bytes to CONNACK. The steps of an accepted one are the list in `admit`. */
+export class ConnectHandler {
+  private readonly parts: ConnectParts
+  private readonly connection: Connection
+  private readonly authentication: EnhancedAuthentication
+  private readonly onOpened: (client: OpenClient) => void
+  /** The one that waits for the end of its enhanced authentication. */
+  private pending: Request | undefined = undefined
+
+  /** @param onOpened - called with CONNACK, before anything is delivered */
+  constructor(
+    parts: ConnectParts,
+    peer: { connection: Connection; authentication: EnhancedAuthentication },
+    onOpened: (client: OpenClient) => void,
+  ) {
+    this.parts = parts
+    this.connection = peer.connection
+    this.authentication = peer.authentication
+    this.onOpened = onOpened
+  }
+
+  /** CONNECT has come. */
+  start(first: number, chunk: Uint8Array, bodyStart: number, bodyEnd: number): void {
+    const { connection, parts } = this
+    const { services } = parts
+    let packet: ConnectPacket
+    try {
+      packet = decodeConnect(first, chunk, bodyStart, bodyEnd)
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      connection.logProtocolError(error)
+      refuseUndecoded(services, connection, { error, version: peekConnect(chunk, bodyStart, bodyEnd).version })
+      return
+    }
+    const bound: Bound = {
+      ...UNBOUND,
+      instance: connection.info.instance,
+      clientId: packet.clientId,
+      version: packet.version,
+      terms: termsOf(packet, services.limits),
+      rights: parts.rights,
+    }
+    connection.bind(bound)
+    this.runStep(this.begin({ packet, bound }))
+  }
+
+  /** AUTH before CONNACK. v5 [MQTT-4.12.0-3]. */
+  continue(packet: AuthPacket): void {
+    this.authentication.check(packet, ReasonCode.continueAuthentication)
+    this.runStep(this.authenticate(packet.properties.authenticationData))
+  }
+
+  private runStep(step: Promise<void>): void {
+    this.connection.waitFor(step.catch((error: unknown) => this.refuseFor(error)))
+  }
+
+  private refuseFor(error: unknown): void {
+    const { connection } = this
+    const { services } = this.parts
+    if (connection.isClosed) return
+    if (connection.phase === Phase.open) {
+      // CONNACK is out: what failed now is not the CONNECT any more.
+      connection.onStoreFailure(error)
+      return
+    }
+    let refusal = refusalOf(error)
+    if (refusal === undefined) {
+      reportBackgroundFailure(services, 'CONNECT', error)
+      refusal = new Refusal(ReasonCode.serverUnavailable, 'store not available')
+    }
+    refuse(services, connection, refusal)
+  }
+
+  private async begin(request: Request): Promise<void> {
+    const { connection } = this
+    const { connections, services } = this.parts
+    const { hooks, limits } = services
+    const { packet } = request
+    if (connections.size > limits.connectionsMax) throw new Refusal(ReasonCode.serverBusy, 'too many connections')
+    if (!(await hooks.preConnect(connection, packet)))
+      throw new Refusal(ReasonCode.notAuthorized, 'refused before CONNECT')
+    const method = packet.properties.authenticationMethod
+    if (method === undefined) {
+      await this.admit(request, await hooks.authenticate(connection, packet), undefined)
+      return
+    }
+    if (!this.authentication.begin(method, this.credentialsOf(request)))
+      throw new Refusal(ReasonCode.badAuthenticationMethod, 'authentication method not supported')
+    this.pending = request
+    await this.authenticate(packet.properties.authenticationData)
+  }
+
+  private credentialsOf({ packet, bound }: Request): Credentials {
+    const { info } = this.connection
+    return {
+      instance: bound.instance,
+      clientId: packet.clientId,
+      username: packet.username,
+      password: packet.password,
+      certCommonName: info.certCommonName,
+      remoteAddress: info.remoteAddress,
+    }
+  }
+
+  /** One message of the client in an enhanced authentication. v5 section 4.12. */
+  private async authenticate(data: Uint8Array | undefined): Promise<void> {
+    const step = await this.authentication.step(data)
+    const request = this.pending
+    if (step === undefined || request === undefined) return
+    this.pending = undefined
+    if (step.kind === 'failure') throw new Refusal(step.reasonCode, 'authentication failed')
+    await this.admit(request, { ok: true, username: step.username }, step.data)
+  }
+
+  /** The steps from known credentials to CONNACK. */
+  private async admit(
+    request: Request,
+    result: AuthenticationResult,
+    authenticationData: Uint8Array | undefined,
+  ): Promise<void> {
+    const { connection } = this
+    const { sessions, services } = this.parts
+    const { packet } = request
+    if (connection.isClosed) return
+    if (!result.ok) {
+      services.counters.authenticationFailures++
+      throw new Refusal(result.reasonCode, 'not authorized')
+    }
+    const clientId = packet.clientId === '' ? `midge-${randomUUID()}` : packet.clientId
+    const { instance } = request.bound
+    request.bound = { ...request.bound, clientId, username: result.username }
+    connection.bind(request.bound)
+    const will = await this.checkedWill(packet.will)
+    // A will that DISCONNECT has discarded must not be fired as that of a displaced connection.
+    await sessions.endingOf(instance, clientId)
+    if (connection.isClosed) return
+    await sessions.whileOpening(instance, clientId, async hints => {
+      const opened = await this.openInStore(request, will)
+      const session = this.sessionOf(request, opened)
+      takeOverPrevious(this.parts, session, opened)
+      // v5 [MQTT-3.1.2-4]: after CONNACK no node may store for a subscription of the session that was ended.
+      if (opened.endedSubscriptions.length > 0) await services.directory.settled()
+      if (connection.isClosed) {
+        await this.parts.ends.abandon(session)
+        return
+      }
+      const isNewest = sessions.register(session)
+      this.sendConnack(request, opened.sessionPresent, authenticationData)
+      if (isNewest) {
+        this.resume(request, session, opened)
+        if (opened.sessionPresent) session.queue?.onGrew(hints.tailSeq)
+        leaveEndedGroups(this.parts, session, opened)
+      }
+      // v5 [MQTT-3.14.0-1]: no DISCONNECT before CONNACK, so a connection that lost a race is told both.
+      else connection.close(ReasonCode.sessionTakenOver, 'session taken over', { isFenced: true })
+    })
+  }
+
+  /** A will that the client may not publish is refused now: later there would be nobody to tell. */
+  private async checkedWill(will: Will | undefined): Promise<StoredWill | undefined> {
+    if (will === undefined) return undefined
+    const { connection } = this
+    const message = new Message({
+      topicName: will.topicName,
+      topicBytes: encodeUtf8(will.topicName),
+      payload: will.payload,
+      qos: will.qos,
+      retain: will.retain,
+      properties: will.properties,
+      expiresAtMs: 0,
+      publisherId: connection.clientId,
+    })
+    if ((await this.parts.rights.mayPublish(connection, message)) !== 0) {
+      throw new Refusal(ReasonCode.notAuthorized, 'will topic not allowed')
+    }
+    return { message, willDelaySeconds: will.willDelaySeconds, messageExpirySeconds: will.messageExpirySeconds ?? -1 }
+  }
+
+  private openInStore({ packet, bound }: Request, will: StoredWill | undefined): Promise<OpenedSession> {
+    const { nodeId, nowMs, store } = this.parts.services
+    return store.open({
+      instance: bound.instance,
+      clientId: bound.clientId,
+      nodeId,
+      cleanStart: packet.cleanStart,
+      sessionExpirySeconds: bound.terms.sessionExpirySeconds,
+      will,
+      nowMs: nowMs(),
+    })
+  }
+
+  private sessionOf({ bound }: Request, opened: OpenedSession): Session {
+    const { instance, clientId, terms } = bound
+    return new Session(this.parts.sessionParts, {
+      instance,
+      clientId,
+      epoch: opened.epoch,
+      // A resumed session keeps its queue even if this connection is to be its last one.
+      isStored: terms.sessionExpirySeconds > 0 || opened.sessionPresent,
+      outlet: this.connection,
+      expirySeconds: terms.sessionExpirySeconds,
+      hasWill: terms.hasWill,
+      receiveMax: outboundWindow(terms, this.parts.services.limits),
+      queue: opened,
+    })
+  }
+
+  private sendConnack(
+    { packet, bound }: Request,
+    sessionPresent: boolean,
+    authenticationData: Uint8Array | undefined,
+  ): void {
+    const { connection } = this
+    const { limits } = this.parts.services
+    const { clientId, terms, version } = bound
+    connection.open({ ...bound, ...outputFormOf(terms, limits) })
+    if (version !== 5) {
+      connection.send(encodeConnack(version, sessionPresent, 0))
+      return
+    }
+    const properties = connackProperties(packet, terms, limits)
+    if (packet.clientId === '') properties.assignedClientIdentifier = clientId
+    // v5 [MQTT-3.1.2-28]: only to a client that asked.
+    if (packet.properties.requestResponseInformation === 1) properties.responseInformation = `response/${clientId}`
+    if (terms.authenticationMethod !== undefined) properties.authenticationMethod = terms.authenticationMethod
+    if (authenticationData !== undefined) properties.authenticationData = authenticationData
+    connection.send(encodeConnack(5, sessionPresent, 0, properties))
+  }
+
+  private resume({ bound }: Request, session: Session, opened: OpenedSession): void {
+    const router = this.parts.routers.of(bound.instance)
+    const client: OpenClient = { connection: this.connection, session, router, rights: bound.rights }
+    this.onOpened(client)
+    resumeSession(this.parts, client, opened)
+  }
+}

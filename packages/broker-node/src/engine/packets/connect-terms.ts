@@ -1,0 +1,80 @@
+import {
+  type ConnectPacket,
+  FIXED_HEADER_BYTES_MAX,
+  keepAliveTimeoutMs,
+  OutboundTopicAliases,
+  PACKET_BYTES_MAX,
+  type Properties,
+  RECEIVE_MAXIMUM_DEFAULT,
+  SESSION_EXPIRY_NEVER,
+  STRING_BYTES_MAX,
+} from '@midge/protocol-core'
+import type { Terms } from '../connection/terms.ts'
+import type { EngineLimits } from '../ground/limits.ts'
+
+/** QoS 1 and 2 messages in flight to a client of MQTT 3.x, which cannot name a Receive Maximum. */
+const INFLIGHT_MAX_V3 = 1024
+/** Topic aliases this server sets towards a client, whatever more the client would allow. */
+const ALIASES_OUT_MAX = 64
+
+/** What a CONNECT asks for, within the limits of the server. */
+export function termsOf(packet: ConnectPacket, limits: EngineLimits): Terms {
+  const { properties, version } = packet
+  return {
+    keepAliveMs: keepAliveTimeoutMs(keepAliveOf(packet, limits)),
+    receiveMax: version === 5 ? (properties.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT) : INFLIGHT_MAX_V3,
+    packetBytesMax: properties.maximumPacketSize ?? PACKET_BYTES_MAX,
+    requestProblemInformation: properties.requestProblemInformation !== 0,
+    sessionExpirySeconds: sessionExpiryOf(packet, limits),
+    hasWill: packet.will !== undefined,
+    authenticationMethod: properties.authenticationMethod,
+    topicAliasMax: properties.topicAliasMaximum ?? 0,
+  }
+}
+
+/** QoS 1 and 2 messages in flight to the client at most. */
+export function outboundWindow(terms: Terms, limits: EngineLimits): number {
+  return Math.min(terms.receiveMax, RECEIVE_MAXIMUM_DEFAULT, Math.max(limits.receiveMax, INFLIGHT_MAX_V3))
+}
+
+/** How PUBLISH packets go out to a client with these terms. */
+export function outputFormOf(
+  terms: Terms,
+  limits: EngineLimits,
+): { takesPlainFrames: boolean; aliasesOut: OutboundTopicAliases | undefined } {
+  const { topicAliasMax } = terms
+  // A frame may leave larger than it came in: with the name for an alias, and properties where there were none.
+  const plainBytesMax = limits.maxPacketBytes + STRING_BYTES_MAX + FIXED_HEADER_BYTES_MAX
+  return {
+    takesPlainFrames: topicAliasMax === 0 && terms.packetBytesMax >= plainBytesMax,
+    aliasesOut: topicAliasMax > 0 ? new OutboundTopicAliases(Math.min(topicAliasMax, ALIASES_OUT_MAX)) : undefined,
+  }
+}
+
+/** What CONNACK tells a v5 client of the terms that it has got. v5 section 3.2.2.3 */
+export function connackProperties(packet: ConnectPacket, terms: Terms, limits: EngineLimits): Properties {
+  const properties: Properties = {
+    receiveMaximum: limits.receiveMax,
+    maximumPacketSize: limits.maxPacketBytes,
+    topicAliasMaximum: limits.topicAliasMax,
+  }
+  if (terms.sessionExpirySeconds !== (packet.properties.sessionExpiryInterval ?? 0)) {
+    properties.sessionExpiryInterval = terms.sessionExpirySeconds
+  }
+  const keepAlive = keepAliveOf(packet, limits)
+  if (keepAlive !== packet.keepAliveSeconds) properties.serverKeepAlive = keepAlive
+  return properties
+}
+
+/** v5 [MQTT-3.2.2-21]: the server's own keep-alive replaces a longer one; 3.x clients cannot be told. */
+function keepAliveOf(packet: ConnectPacket, { keepAliveSecondsMax: max }: EngineLimits): number {
+  const wished = packet.keepAliveSeconds
+  return packet.version === 5 && max > 0 && (wished === 0 || wished > max) ? max : wished
+}
+
+/** A 3.x session that is not clean lives as long as the server lets sessions live. */
+function sessionExpiryOf(packet: ConnectPacket, limits: EngineLimits): number {
+  const wished =
+    packet.version === 5 ? (packet.properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : SESSION_EXPIRY_NEVER
+  return Math.min(wished, limits.sessionExpirySecondsMax)
+}

@@ -1,0 +1,13 @@
+import type { Connection } from '../connection/connection.ts'
+import type { Rights } from '../ground/rights.ts'
+import type { Router } from '../routing/router.ts'
+import type { Session } from '../sessions/session.ts'
+
+/** A client whose CONNECT was accepted: its connection, and what CONNECT has bound it to. */
+export interface OpenClient {
+  readonly connection: Connection
+  readonly session: Session
+  /** Of its instance. */
+  readonly router: Router
+  readonly rights: Rights
+}

@@ -1,0 +1,65 @@
+import { encodeConnack, ProtocolError, returnCodeOf, UnsupportedProtocolError } from '@midge/protocol-core'
+import type { Connection } from '../connection/connection.ts'
+import { describe } from '../ground/describe.ts'
+import type { EngineServices } from '../ground/services.ts'
+
+type RefusalServices = Pick<EngineServices, 'counters' | 'logger'>
+
+/** Why a CONNECT is turned down. */
+export class Refusal {
+  readonly reasonCode: number
+  readonly text: string
+
+  constructor(reasonCode: number, text: string) {
+    this.reasonCode = reasonCode
+    this.text = text
+  }
+}
+
+/** Answers CONNECT with the reason, in the words of the client's version, and closes. */
+export function refuse(services: RefusalServices, connection: Connection, refusal: Refusal): void {
+  const { reasonCode, text } = refusal
+  const { version } = connection
+  if (services.logger.isLevelEnabled('debug')) {
+    services.logger.debug({ event: 'client.refused', ...describe(connection), reasonCode }, text)
+  }
+  if (version === 5) connection.send(encodeConnack(5, false, reasonCode, connection.reasonProperties(text)))
+  else if (returnCodeOf(reasonCode) > 0) connection.send(encodeConnack(version, false, returnCodeOf(reasonCode)))
+  countRefusal(services, reasonCode)
+  connection.shut(text, 'refused')
+}
+
+/**
+ * Answers a CONNECT that could not be decoded, as far as its version is known. v5 [MQTT-3.1.4-1], v3.1.1
+ * [MQTT-3.1.2-2]: an unknown level of a known protocol is answered, the rest is closed.
+ */
+export function refuseUndecoded(
+  services: RefusalServices,
+  connection: Connection,
+  failure: { error: ProtocolError; version: 0 | 3 | 4 | 5 },
+): void {
+  const { error, version } = failure
+  if (error instanceof UnsupportedProtocolError) {
+    if (error.nameIsValid) {
+      const code = error.isLater ? error.reasonCode : returnCodeOf(error.reasonCode)
+      connection.send(encodeConnack(error.isLater ? 5 : 4, false, code))
+    }
+  } else if (version === 5) {
+    connection.send(encodeConnack(5, false, error.reasonCode, { reasonString: error.text }))
+  } else if (version !== 0 && returnCodeOf(error.reasonCode) > 0) {
+    connection.send(encodeConnack(version, false, returnCodeOf(error.reasonCode)))
+  }
+  countRefusal(services, error.reasonCode)
+  connection.shut(error.text, 'refused')
+}
+
+/** What a failure while handling CONNECT means for the client; `undefined` when it says nothing about it. */
+export function refusalOf(error: unknown): Refusal | undefined {
+  if (error instanceof Refusal) return error
+  return error instanceof ProtocolError ? new Refusal(error.reasonCode, error.text) : undefined
+}
+
+function countRefusal({ counters }: RefusalServices, reasonCode: number): void {
+  counters.connectionsRefusedTotal++
+  counters.closedWith(reasonCode)
+}
