@@ -1,10 +1,31 @@
 /** A place where a rule of `test/arch` is broken on purpose. */
 export interface Exemption {
-  rule: 'layers' | 'file-length' | 'environment'
+  rule: 'layers' | 'file-length' | 'file-name' | 'environment' | 'door'
   path: string
   /** One sentence; when a rule collects more than five, the rule is wrong. */
   reason: string
 }
 
 /** All of them. An entry that is no longer needed fails the tests as well. */
-export const EXEMPTIONS: readonly Exemption[] = []
+export const EXEMPTIONS: readonly Exemption[] = [
+  {
+    rule: 'door',
+    path: 'packages/protocol-core/src/acl.ts',
+    reason: 'Rules of access lists, with their tests, before the lists themselves can be managed.',
+  },
+  {
+    rule: 'door',
+    path: 'packages/protocol-core/src/token-bucket.ts',
+    reason: 'The rule of rate limits, with its tests, before plans can set them.',
+  },
+  {
+    rule: 'door',
+    path: 'packages/protocol-core/src/codec/fit-properties.ts',
+    reason: 'Cuts CONNACK and SUBACK to the size that a client takes, before the engine sends them so.',
+  },
+  {
+    rule: 'door',
+    path: 'packages/protocol-core/src/topic-name.ts',
+    reason: 'Tells topics of the server from those of bridges, before the engine lets bridges in.',
+  },
+]

@@ -36,7 +36,7 @@ const LAYERS: readonly Layer[] = [
   // The command line is the other edge: it loads the configuration, logs, and hands the node to the process.
   {
     at: `${NODE}/cli`,
-    own: [...CONTRACT, 'compose', 'config', 'lifecycle', 'observe', 'http/status.ts'],
+    own: [...CONTRACT, 'compose', 'config', 'lifecycle', 'observe', 'http/status-report.ts'],
     packages: [CORE, 'commander', 'node:'],
   },
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
@@ -83,7 +83,7 @@ const TESTS: readonly Layer[] = [
     at: `${NODE}/engine`,
     // Whole brokers on the adapters that live in memory.
     own: [...CONTRACT, 'engine', 'store-local', 'cluster-local'],
-    packages: [CORE, 'node:', 'fast-check'],
+    packages: [CORE, `${CORE}/testing`, 'node:', 'fast-check'],
   },
   {
     at: 'packages',
@@ -191,8 +191,8 @@ test('the protocol core has no clock, timer, chance or output', () => {
   assert.deepEqual(core.flatMap(impureLines), [])
 })
 
-test('only config/load.ts and tests read the environment', () => {
-  const others = sources.filter(({ path }) => !isTest(path) && path !== `${NODE}/config/load.ts`)
+test('only config/load-config.ts and tests read the environment', () => {
+  const others = sources.filter(({ path }) => !isTest(path) && path !== `${NODE}/config/load-config.ts`)
   assert.deepEqual(withoutExempted('environment', others.flatMap(environmentLines)), [])
 })
 
@@ -223,14 +223,14 @@ for (const [path, specifier, isFine] of [
   [`${NODE}/engine/aedes/x.ts`, '../broker-core.ts', true],
   [`${NODE}/engine/broker-core.ts`, './aedes/broker.ts', false],
   [`${NODE}/engine/ground/x.ts`, '../../store-redis/keys.ts', false],
-  [`${NODE}/engine/ground/x.ts`, '../../config/load.ts', false],
+  [`${NODE}/engine/ground/x.ts`, '../../config/load-config.ts', false],
   [`${NODE}/engine/ground/x.ts`, 'ioredis', false],
   [`${NODE}/engine/ground/x.ts`, '../../../../protocol-core/src/acl.ts', false],
   [`${NODE}/http/x.ts`, 'aedes', false],
   [`${NODE}/store-redis/x.ts`, 'mqemitter-redis', false],
   [`${NODE}/cli/x.ts`, '../engine/broker.ts', false],
   [`${NODE}/cli/x.ts`, '../compose/start-node.ts', true],
-  [`${NODE}/cli/cluster/x.ts`, '../../config/load.ts', true],
+  [`${NODE}/cli/cluster/x.ts`, '../../config/load-config.ts', true],
   [`${NODE}/compose/x.ts`, '../store-redis/index.ts', true],
   [`${NODE}/brand-new/x.ts`, './y.ts', false],
   ['test/conformance/x.test.ts', '@midge/protocol-core', false],

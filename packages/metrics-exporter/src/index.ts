@@ -1,5 +1,3 @@
-export type { MetricDefinition, Sample } from './catalogue.ts'
-export { NODE_CATALOGUE } from './catalogue.ts'
 export { renderMetricsDoc } from './document.ts'
 export type { NodeMetrics } from './node-metrics.ts'
 export { createNodeMetrics } from './node-metrics.ts'

@@ -3,7 +3,6 @@ export { checkAclPattern, expandAclPattern, mayPublish, mayReceive, maySubscribe
 export { decodePacket, shortAckPacketId } from './codec/decode.ts'
 export type { ConnectBeginning } from './codec/decode-connect.ts'
 export { decodeConnect, peekConnect, UnsupportedProtocolError } from './codec/decode-connect.ts'
-export { decodeForwardableProperties, NO_PROPERTIES } from './codec/decode-properties.ts'
 export { decodePublish, PublishView } from './codec/decode-publish.ts'
 export type { AckType } from './codec/encode.ts'
 export {
@@ -14,10 +13,7 @@ export {
   encodeSuback,
   encodeUnsuback,
   PINGRESP_BYTES,
-  shortAckSize,
-  writeAck,
 } from './codec/encode.ts'
-export { encodeForwardableProperties } from './codec/encode-properties.ts'
 export { PublishFrame, packetIdOffset, patchPacketId } from './codec/encode-publish.ts'
 export { fitProperties } from './codec/fit-properties.ts'
 export { firstByteProblem, scanFrame } from './codec/frame.ts'
@@ -31,44 +27,23 @@ export {
   decodeSubscriptionOptions,
   decodeWill,
   detachMessage,
-  ENVELOPE_VERSION,
   encodeMessage,
-  encodeQueueEntry,
   encodeQueueEntryHeader,
   encodeSubscription,
   encodeSubscriptionOptions,
   encodeWill,
   messageSize,
-  writeMessage,
 } from './envelope.ts'
 export type { ErrorCode } from './errors.ts'
 export { BrokerError, ProtocolError } from './errors.ts'
 export type { ExactChangeListener, TopicSlots } from './filter-changes.ts'
 export { FilterChanges } from './filter-changes.ts'
 export { FilterIndex, FilterNode } from './filter-index.ts'
-export {
-  FRAME_BYTES_MAX,
-  FRAME_MESSAGES_MAX,
-  FRAME_VERSION,
-  FrameReader,
-  FrameWriter,
-  NODE_ID_BYTES_MAX,
-} from './frame.ts'
+export { FrameReader, FrameWriter } from './frame.ts'
 export { instanceKey } from './instance-key.ts'
 export { keepAliveTimeoutMs } from './keep-alive.ts'
-export {
-  BINARY_BYTES_MAX,
-  FIXED_HEADER_BYTES_MAX,
-  PACKET_BYTES_MAX,
-  PACKET_ID_MAX,
-  RECEIVE_MAXIMUM_DEFAULT,
-  REMAINING_LENGTH_MAX,
-  STRING_BYTES_MAX,
-  SUBSCRIPTION_ID_MAX,
-  TOPIC_ALIAS_MAX,
-  VARIABLE_BYTE_MAX,
-} from './limits.ts'
-export { CACHED_TOPIC_LENGTH_MAX, MatchCache } from './match-cache.ts'
+export { FIXED_HEADER_BYTES_MAX, PACKET_BYTES_MAX, RECEIVE_MAXIMUM_DEFAULT, STRING_BYTES_MAX } from './limits.ts'
+export { MatchCache } from './match-cache.ts'
 export type { MessageFields } from './message.ts'
 export { EMPTY_BYTES, Message, remainingExpirySeconds } from './message.ts'
 export type {
@@ -111,20 +86,12 @@ export type { Directory, DirectoryListener, LinkListener, NodeLink } from './por
 export { RouteInterest } from './ports.ts'
 export type { PublishRunFields } from './publish-run.ts'
 export { PublishRun, RUN_FIRST_BYTE } from './publish-run.ts'
-export { ReasonCode, ReturnCode, returnCodeOf } from './reason-code.ts'
+export { ReasonCode, returnCodeOf } from './reason-code.ts'
 export type { RetainedMatches } from './retained-index.ts'
-export { RETAINED_VISITS_MAX, RetainedIndex } from './retained-index.ts'
-export { MemberRing } from './shared-subscription.ts'
+export { RetainedIndex } from './retained-index.ts'
 export { TokenBucket } from './token-bucket.ts'
 export { InboundTopicAliases, OutboundTopicAliases } from './topic-alias.ts'
 export type { SharedFilter } from './topic-filter.ts'
-export { checkFilterForm, checkTopicFilter, filtersOverlap, hasWildcard, matches, parseShare } from './topic-filter.ts'
-export {
-  checkTopicName,
-  isReservedForServer,
-  TOPIC_BYTES_MAX,
-  TOPIC_LEVELS_MAX_DEFAULT,
-  topicBytesCount,
-  topicLevels,
-} from './topic-name.ts'
-export { decodeUtf8, encodeUtf8, isValidUtf8, isWellFormedUtf8, utf8Length } from './utf8.ts'
+export { checkTopicFilter, hasWildcard, parseShare } from './topic-filter.ts'
+export { checkTopicName, isReservedForServer, TOPIC_LEVELS_MAX_DEFAULT } from './topic-name.ts'
+export { decodeUtf8, encodeUtf8, isValidUtf8 } from './utf8.ts'

@@ -21,14 +21,5 @@ export const PACKET_BYTES_MAX: number = REMAINING_LENGTH_MAX + FIXED_HEADER_BYTE
 /** Longest UTF-8 Encoded String, in bytes of UTF-8. Spec: section 1.5.4 (v3.1.1 1.5.3). */
 export const STRING_BYTES_MAX = 0xffff
 
-/** Longest Binary Data. Spec: v5 section 1.5.6. */
-export const BINARY_BYTES_MAX = 0xffff
-
-/** Largest Topic Alias; 0 is not an alias. Spec: v5 section 3.3.2.3.4. */
-export const TOPIC_ALIAS_MAX = 0xffff
-
 /** Receive Maximum of a peer that does not state one. Spec: v5 sections 3.1.2.11.3 and 3.2.2.3.3. */
 export const RECEIVE_MAXIMUM_DEFAULT = 0xffff
-
-/** Largest Subscription Identifier; 0 is not one. Spec: v5 section 3.8.2.1.2. */
-export const SUBSCRIPTION_ID_MAX: number = VARIABLE_BYTE_MAX

@@ -1,6 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { isNear, nearest } from '../config/keys.ts'
-import { loadConfig } from '../config/load.ts'
+import { isNear, nearest } from '../config/config-keys.ts'
+import { loadConfig } from '../config/load-config.ts'
 import { describeConfig } from '../config/print.ts'
 import { MIDGE_VERSION } from '../lifecycle/version.ts'
 import { ExitCode, reportFailure } from './exit-codes.ts'

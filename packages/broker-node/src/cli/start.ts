@@ -1,4 +1,4 @@
-import { type LoadedConfig, type LoadOptions, loadConfig } from '../config/load.ts'
+import { type ConfigSources, type LoadedConfig, loadConfig } from '../config/load-config.ts'
 import type { Config } from '../config/schema.ts'
 import { renderDetailsBox } from '../lifecycle/details-box.ts'
 import type { RunningNode } from '../lifecycle/running-node.ts'
@@ -9,7 +9,7 @@ import type { Logger } from '../ports.ts'
 import { ExitCode, reportFailure } from './exit-codes.ts'
 
 /** Options of `midge start`. */
-export interface StartOptions extends LoadOptions {
+export interface StartOptions extends ConfigSources {
   /** Print the Details box also when standard output is not a terminal. */
   details?: boolean | undefined
 }

@@ -1,4 +1,4 @@
-import type { StatusReport } from '../http/status.ts'
+import type { StatusReport } from '../http/status-report.ts'
 import { ExitCode } from './exit-codes.ts'
 
 const TIMEOUT_MS = 5000

@@ -1,5 +1,5 @@
 import { DEFAULT_INSTANCE } from '@midge/protocol-core'
-import { envName } from '../config/keys.ts'
+import { envName } from '../config/config-keys.ts'
 import type { Config } from '../config/schema.ts'
 import type { ListenerKind, ListenerOptions } from '../listeners/options.ts'
 

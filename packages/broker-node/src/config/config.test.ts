@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { BrokerError } from '@midge/protocol-core'
-import { CONFIG_KEYS, envName, findKey, nearest } from './keys.ts'
-import { type LoadOptions, loadConfig } from './load.ts'
+import { CONFIG_KEYS, envName, findKey, nearest } from './config-keys.ts'
+import { type ConfigSources, loadConfig } from './load-config.ts'
 import { describeConfig } from './print.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'midge-config-'))
@@ -17,11 +17,11 @@ function fileWith(name: string, text: string): string {
   return path
 }
 
-function load(options: LoadOptions = {}) {
+function load(options: ConfigSources = {}) {
   return loadConfig({ env: {}, ...options })
 }
 
-function refusal(options: LoadOptions): string {
+function refusal(options: ConfigSources): string {
   try {
     load(options)
   } catch (error) {

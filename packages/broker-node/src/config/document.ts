@@ -1,4 +1,4 @@
-import { CONFIG_KEYS, type ConfigKey } from './keys.ts'
+import { CONFIG_KEYS, type ConfigKey } from './config-keys.ts'
 
 const TITLES: Readonly<Record<string, string>> = {
   '': 'Node',

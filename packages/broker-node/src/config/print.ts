@@ -1,5 +1,5 @@
-import { CONFIG_KEYS } from './keys.ts'
-import type { LoadedConfig } from './load.ts'
+import { CONFIG_KEYS } from './config-keys.ts'
+import type { LoadedConfig } from './load-config.ts'
 
 function valueAt(tree: unknown, key: string): unknown {
   let value = tree

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { after, test } from 'node:test'
 import { startHttp } from './server.ts'
-import type { StatusReport } from './status.ts'
+import type { StatusReport } from './status-report.ts'
 
 const report: StatusReport = {
   version: '1.2.3',

@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { BrokerError } from '@midge/protocol-core'
 import { type FastifyInstance, fastify } from 'fastify'
-import type { StatusReport } from './status.ts'
+import type { StatusReport } from './status-report.ts'
 
 /** What the HTTP server shows; every function is called per request. */
 export interface HttpSources {

@@ -1,7 +1,8 @@
 /*
- * Contract suites: what every adapter of a port has to pass. They run on `node:test`.
+ * Contract suites: what every adapter of a port has to pass; they run on `node:test`. And rules that tests judge by.
  */
 
+export { matches } from '../topic-filter.ts'
 export { type DirectoryUnderTest, directoryContract, type MakeDirectory } from './directory-contract.ts'
 export { storeContract } from './store-contract.ts'
 export { CONTRACT_LIMITS, type MakeStore, type StoreUnderTest } from './store-fixture.ts'

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { matches, parseShare, type Qos, RouteInterest, type Subscription } from '@midge/protocol-core'
+import { parseShare, type Qos, RouteInterest, type Subscription } from '@midge/protocol-core'
+import { matches } from '@midge/protocol-core/testing'
 import fc from 'fast-check'
 import { TestMember } from '../testing/test-member.ts'
 import { subscription } from '../testing/test-services.ts'

@@ -2,11 +2,11 @@ import { accessSync, constants, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { BrokerError } from '@midge/protocol-core'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
-import { CONFIG_KEYS, type ConfigKey, findEnv, findKey, nearest } from './keys.ts'
+import { CONFIG_KEYS, type ConfigKey, findEnv, findKey, nearest } from './config-keys.ts'
 import { type Config, checkConfig, MEMORY_DATA_DIR } from './schema.ts'
 
 /** Where the values come from, besides the defaults. */
-export interface LoadOptions {
+export interface ConfigSources {
   /** Path of a YAML file (`--config`). */
   file?: string | undefined
   /** `key=value` strings (`--set`), later ones win. */
@@ -239,7 +239,7 @@ function freeze<T>(value: T): T {
  *
  * @throws BrokerError `MIDGE_CONFIG_INVALID`; its text names the key, where it came from, and what is wanted
  */
-export function loadConfig(options: LoadOptions = {}): LoadedConfig {
+export function loadConfig(options: ConfigSources = {}): LoadedConfig {
   const env = options.env ?? process.env
   const given = new Map<string, Given>()
   const fileOfEnv = env[CONFIG_FILE_ENV] === '' ? undefined : env[CONFIG_FILE_ENV]
