@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -69,6 +69,15 @@ test('print-config shows origins and hides secrets', () => {
   assert.match(out, /^redis\.url +\[hidden\] +# MIDGE_REDIS_URL$/m)
   assert.match(out, /^http\.port +0 +# MIDGE_HTTP_PORT$/m)
   assert.doesNotMatch(out, /hunter2/)
+})
+
+test('without a build the command says how to make one', () => {
+  const bin = fileURLToPath(new URL('../../bin', import.meta.url))
+  cpSync(bin, join(folder, 'fresh/bin'), { recursive: true })
+  cpSync(join(bin, '../package.json'), join(folder, 'fresh/package.json'))
+  const { status, stderr } = spawnSync(process.execPath, [join(folder, 'fresh/bin/midge.js')], { encoding: 'utf8' })
+  assert.equal(status, 1)
+  assert.equal(stderr, 'midge: this clone is not built yet: run `npm start` or `npm run build` first\n')
 })
 
 test('--version and --help end with 0', () => {
