@@ -1,12 +1,13 @@
-import { type DestinationStream, type Level, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
+import { type DestinationStream, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
+import type { Config } from '../config/schema.ts'
 import type { Logger } from '../ports.ts'
 import { prettyLine } from './pretty.ts'
 import { RepeatLimit } from './repeat-limit.ts'
 
+type LogConfig = Config['log']
+
 /** How the log is written. */
-export interface LogSettings {
-  level: Level
-  format: 'json' | 'pretty'
+export interface LogSettings extends LogConfig {
   nodeId: string
   version: string
   /** Takes whole lines; standard output when absent. */
@@ -89,7 +90,7 @@ function output({ write, format }: LogSettings): Output {
   return { write: line => lines.write(`${prettyLine(line.trimEnd())}\n`), close: () => lines.close() }
 }
 
-type LevelName = 'trace' | 'debug' | 'info' | 'warn' | 'error'
+type LevelName = LogConfig['level']
 
 /** Our port over pino, with repeated events held back. */
 class PinoLogger implements RootLogger {
