@@ -1,6 +1,5 @@
 import { scanFrame } from './codec/frame.ts'
 import { EMPTY_BYTES, Message } from './message.ts'
-import type { Qos } from './packet.ts'
 
 /** First byte of a QoS 0 PUBLISH without RETAIN, the only kind that a run is made of. */
 export const RUN_FIRST_BYTE = 0x30
@@ -43,16 +42,6 @@ export class PublishRun {
     this.start = fields.start
     this.end = fields.end
     this.count = fields.count
-  }
-
-  /** Of every message. */
-  get qos(): Qos {
-    return 0
-  }
-
-  /** Of every message. */
-  get retain(): boolean {
-    return false
   }
 
   /** The messages one by one, for whoever cannot take the frames as they are; payloads are views of the bytes. */

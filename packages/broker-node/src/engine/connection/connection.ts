@@ -24,6 +24,7 @@ import { describe } from '../ground/describe.ts'
 import type { EngineLimits } from '../ground/limits.ts'
 import type { CloseOptions, Outlet } from '../ground/outlet.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
+import type { Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { Flushable, FlushList } from '../ground/tick.ts'
 import { type Bound, UNBOUND } from './bound.ts'
@@ -76,6 +77,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   private readonly input: FrameInput
   private readonly onEnded: (connection: Connection) => void
   private bound: Bound = UNBOUND
+  // Of `bound`, for those who deliver to many connections: one cache line less to touch on each.
+  private rights: Rights = UNBOUND.rights
+  private speaksV5 = false
+  private fitsPlainFrames = false
   private currentPhase: Phase = Phase.awaitingConnect
   private hasBeenOpen = false
   private isDirty = false
@@ -137,7 +142,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   }
 
   get isV5(): boolean {
-    return this.bound.version === 5
+    return this.speaksV5
   }
 
   get isClean(): boolean {
@@ -149,21 +154,28 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   }
 
   get takesPlainFrames(): boolean {
-    return this.bound.takesPlainFrames && !this.bound.rights.filtersForward
+    return this.fitsPlainFrames && !this.rights.filtersForward
   }
 
   /** CONNECT is being handled, and so much is known of the client. */
   bind(bound: Bound): void {
-    this.bound = bound
+    this.settle(bound)
     this.currentPhase = Phase.connecting
   }
 
   /** CONNECT is accepted: CONNACK follows, then messages may. */
   open(bound: Bound): void {
-    this.bound = bound
+    this.settle(bound)
     this.currentPhase = Phase.open
     this.hasBeenOpen = true
     this.input.open()
+  }
+
+  private settle(bound: Bound): void {
+    this.bound = bound
+    this.rights = bound.rights
+    this.speaksV5 = bound.version === 5
+    this.fitsPlainFrames = bound.takesPlainFrames
   }
 
   // --- input -------------------------------------------------------------------------------------------------------
@@ -252,7 +264,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
       this.counters.drop(DropReason.outputFull)
       return false
     }
-    const { rights } = this.bound
+    const { rights } = this
     if (!rights.filtersForward || rights.mayForward(this, message)) return true
     this.counters.drop(DropReason.forwardDenied)
     return false
@@ -261,7 +273,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   /** Goes on with {@link frame}, whose DUP is set. */
   private appendPublish(message: Message, form: DeliveryForm, packetId: number): boolean {
     const { bound, output } = this
-    const isV5 = bound.version === 5
+    const isV5 = this.speaksV5
     frame.version = bound.version
     frame.topicBytes = message.topicBytes
     frame.payload = message.payload

@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import type { Writable } from 'node:stream'
 
 const CHUNK_BYTES_SMALL = 4096
 const CHUNK_BYTES_LARGE = 65_536
@@ -103,7 +103,7 @@ export class OutputBuffer {
   }
 
   /** Writes everything appended since the last flush. @returns the number of bytes */
-  flush(stream: Duplex): number {
+  flush(stream: Writable): number {
     this.seal()
     const pieces = this.pieces
     const bytes = this.piecesBytes

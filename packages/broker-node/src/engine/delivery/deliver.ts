@@ -57,8 +57,9 @@ export function deliverFrames(message: Message, match: Match, nowMs: () => numbe
   for (let i = 0; i < live.length; i++) {
     const target = live[i] as LiveTarget
     const { subscriber } = target
-    const form = target.formOf(message, subscriber.clientId)
-    if (form === undefined) continue
+    const options = target.optionsFor(message.publisherId, subscriber.clientId)
+    if (options === undefined) continue
+    const form = options.formFor(message.qos, message.retain)
     if (message.retain) subscriber.noteLiveRetained(message.topicName)
     if (form.qos === 0 || !subscriber.isStored) deliverTo(subscriber, message, form, shared)
   }
@@ -93,13 +94,14 @@ export function deliverRun(run: PublishRun, match: Match): void {
   for (let i = 0; i < live.length; i++) {
     const target = live[i] as LiveTarget
     const { subscriber } = target
-    const form = target.formOf(run, subscriber.clientId)
-    if (form === undefined) continue
+    const options = target.optionsFor(run.publisherId, subscriber.clientId)
+    if (options === undefined) continue
     const { outlet } = subscriber
-    if (form.subscriptionIds === undefined && outlet.isV5 === run.isV5 && outlet.takesPlainFrames) {
+    if (options.subscriptionIds === undefined && outlet.isV5 === run.isV5 && outlet.takesPlainFrames) {
       outlet.appendRun(run)
     } else {
       messages ??= run.messages()
+      const form = options.formFor(0, false)
       for (const message of messages) outlet.sendPublish(message, form, 0)
     }
   }

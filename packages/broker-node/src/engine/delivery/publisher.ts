@@ -193,7 +193,7 @@ export class Publisher implements TickMember {
     const groups: CommitItem['groups'] = []
     if (message.qos > 0) {
       for (const target of match.stored) {
-        const form = target.formOf(message, target.clientId)
+        const form = target.optionsFor(message.publisherId, target.clientId)?.formFor(message.qos, message.retain)
         if (form === undefined || form.qos === 0) continue
         const { qos, retain, subscriptionIds } = form
         sessions.push({ clientId: target.clientId, qos, retain, subscriptionIds })

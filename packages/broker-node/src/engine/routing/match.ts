@@ -3,15 +3,8 @@ import { type DeliveryForm, formOf, formSlot } from '../ground/delivery-form.ts'
 import type { Subscriber } from '../ground/subscriber.ts'
 import type { ShareGroup } from './share-group.ts'
 
-/** What a delivery depends on of the message; one for all messages of a run. */
-export interface Published {
-  readonly publisherId: string
-  readonly qos: Qos
-  readonly retain: boolean
-}
-
 /** What the overlapping subscriptions of one subscriber make of a message. */
-class DeliveryOptions {
+export class DeliveryOptions {
   /** Highest granted QoS of the matching subscriptions. v5 [MQTT-3.3.4-2], v3.1.1 [MQTT-3.3.5-1]. */
   qos: Qos
   retainAsPublished: boolean
@@ -59,10 +52,9 @@ class Target extends DeliveryOptions {
     this.forOwn = subscription.noLocal ? undefined : this
   }
 
-  /** @returns how a message goes to its receiver; `undefined` when it does not. v5 [MQTT-3.8.3-3] */
-  formOf(message: Published, receiverId: string): DeliveryForm | undefined {
-    const options = message.publisherId === receiverId ? this.forOwn : this
-    return options?.formFor(message.qos, message.retain)
+  /** @returns what holds for messages of this publisher; `undefined` when they do not go there. v5 [MQTT-3.8.3-3] */
+  optionsFor(publisherId: string, receiverId: string): DeliveryOptions | undefined {
+    return publisherId === receiverId ? this.forOwn : this
   }
 
   override merge(subscription: Subscription): void {
