@@ -42,7 +42,7 @@ const LAYERS: readonly Layer[] = [
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
   { at: `${NODE}/auth`, own: CONTRACT, packages: [CORE, '@node-rs/argon2', 'node:'] },
   { at: `${NODE}/cluster-local`, own: CONTRACT, packages: [CORE] },
-  { at: `${NODE}/cluster-redis`, own: CONTRACT, packages: [CORE, 'ioredis', 'mqemitter-redis', 'node:'] },
+  { at: `${NODE}/cluster-redis`, own: [...CONTRACT, 'redis'], packages: [CORE, 'mqemitter-redis', 'node:'] },
   // The rooms of the engine, from the ground up; what a lower one needs of a higher one is an interface of its own.
   { at: `${NODE}/engine/ground`, own: CONTRACT, packages: [CORE, 'node:stream'] },
   { at: `${NODE}/engine/connection`, own: [...CONTRACT, GROUND], packages: [CORE, 'node:stream'] },
@@ -73,7 +73,9 @@ const LAYERS: readonly Layer[] = [
   { at: `${NODE}/listeners`, own: CONTRACT, packages: [CORE, 'ws', 'node:'] },
   { at: `${NODE}/observe`, own: CONTRACT, packages: [CORE, 'pino', 'node:'] },
   { at: `${NODE}/store-local`, own: CONTRACT, packages: [CORE, 'classic-level', 'node:'] },
-  { at: `${NODE}/store-redis`, own: CONTRACT, packages: [CORE, 'ioredis', 'node:'] },
+  // The only room that knows the client library.
+  { at: `${NODE}/redis`, own: CONTRACT, packages: [CORE, 'ioredis', 'node:'] },
+  { at: `${NODE}/store-redis`, own: [...CONTRACT, 'redis'], packages: [CORE, 'node:'] },
 ]
 
 /** What the tests and fixtures of a place may import on top of what its sources may. */
@@ -87,8 +89,8 @@ const TESTS: readonly Layer[] = [
   },
   {
     at: 'packages',
-    own: ['testing', 'listeners', 'config', 'lifecycle', 'store-local', 'cluster-local'],
-    packages: ['node:', 'fast-check', `${CORE}/testing`],
+    own: ['ports.ts', 'testing', 'listeners', 'config', 'lifecycle', 'store-local', 'cluster-local', 'redis'],
+    packages: ['node:', 'fast-check', 'ioredis', `${CORE}/testing`],
   },
   // Their own tiny codec: our encoder must not judge our decoder.
   { at: 'test/conformance', own: ['test/support'], packages: ['node:'] },
@@ -228,6 +230,9 @@ for (const [path, specifier, isFine] of [
   [`${NODE}/engine/ground/x.ts`, '../../../../protocol-core/src/acl.ts', false],
   [`${NODE}/http/x.ts`, 'aedes', false],
   [`${NODE}/store-redis/x.ts`, 'mqemitter-redis', false],
+  [`${NODE}/store-redis/x.ts`, 'ioredis', false],
+  [`${NODE}/cluster-redis/x.ts`, 'ioredis', false],
+  [`${NODE}/cluster-redis/x.ts`, '../redis/room.ts', true],
   [`${NODE}/cli/x.ts`, '../engine/broker.ts', false],
   [`${NODE}/cli/x.ts`, '../compose/start-node.ts', true],
   [`${NODE}/cli/cluster/x.ts`, '../../config/load-config.ts', true],

@@ -84,6 +84,10 @@ export class Counters {
   /** Frames of other nodes that never arrived, and frames that could not be read. */
   linkFramesLost = 0
   linkFramesUnreadable = 0
+  /** Times that Redis did not answer. */
+  redisOutages = 0
+  /** Times that the connection for channels was open and brought nothing. */
+  redisDeafnesses = 0
   /** By {@link DropReason}. */
   readonly dropped: Map<string, number> = new Map()
   /** Connections closed by the server, by reason code of v5 (as a number). */

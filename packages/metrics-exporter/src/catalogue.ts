@@ -165,6 +165,13 @@ const CLUSTER: MetricDefinition[] = [
     'linkFramesUnreadable',
     'Frames of other nodes that were damaged or of an unknown version.',
   ),
+  field('counter', 'midge_redis_outages_total', 'redisOutages', 'Times that Redis did not answer.'),
+  field(
+    'counter',
+    'midge_redis_deaf_total',
+    'redisDeafnesses',
+    'Times that the connection to Redis for channels was open and brought nothing.',
+  ),
   {
     name: 'midge_cluster_nodes',
     type: 'gauge',

@@ -44,6 +44,8 @@ function distinctCounters(): NodeCounters & Record<string, unknown> {
     linkMessagesReceived: number(),
     linkFramesLost: number(),
     linkFramesUnreadable: number(),
+    redisOutages: number(),
+    redisDeafnesses: number(),
     tlsErrors: number(),
     dropped: new Map([
       ['queue_full', number()],

@@ -32,6 +32,8 @@ export interface NodeCounters {
   readonly linkMessagesReceived: number
   readonly linkFramesLost: number
   readonly linkFramesUnreadable: number
+  readonly redisOutages: number
+  readonly redisDeafnesses: number
   readonly tlsErrors: number
   /** By reason. */
   readonly dropped: ReadonlyMap<string, number>

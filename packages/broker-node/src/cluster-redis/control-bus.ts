@@ -1,8 +1,17 @@
-import type { Redis } from 'ioredis'
-import mqemitterRedis from 'mqemitter-redis'
 import type { Logger } from '../ports.ts'
-import { whenReady } from './connection.ts'
+import type { CommandLink } from '../redis/command-link.ts'
+import type { ListenerLink } from '../redis/listener-link.ts'
+import { pause } from '../redis/retry.ts'
+import { type BroadcastBus, createBroadcastBus } from './broadcast-bus.ts'
 import type { ClusterKeys } from './keys.ts'
+import type { ClusterScript } from './scripts.ts'
+
+const EVERYBODY = 'all'
+
+/** Encoded, because `+` and `#` mean something to the emitter. */
+function topicOf(nodeId: string): string {
+  return `node:${encodeURIComponent(nodeId)}`
+}
 
 /** What nodes tell each other besides messages: rare, small, and each of them may be lost without harm. */
 export type ControlMessage =
@@ -17,54 +26,56 @@ export type ControlMessage =
 
 type ControlHandler = (message: ControlMessage) => void
 
+/** What a {@link ControlBus} needs. */
+export interface ControlBusOptions {
+  commands: CommandLink<ClusterScript>
+  listener: ListenerLink
+  keys: ClusterKeys
+  nodeId: string
+  logger: Logger
+}
+
+/** How long a node that starts waits for the bus; it can live without. */
+const START_WAIT_MS = 1_000
+
 /**
- * The control bus: mqemitter-redis with two channels per node, its own and everybody's.
+ * The control bus: two channels per node, its own and everybody's.
  *
  * Delivery is best effort, as Redis' publish/subscribe is; whoever uses it has a slower way to learn the same.
  */
 export class ControlBus {
-  private readonly emitter: mqemitterRedis.MQEmitterRedis
-  private readonly subscriber: Redis
-  private readonly publisher: Redis
-  private readonly keys: ClusterKeys
-  private readonly nodeId: string
+  private readonly emitter: BroadcastBus
   private readonly logger: Logger
   private readonly handlers: ControlHandler[] = []
-  private readonly stopped = new AbortController()
-  private starting: Promise<void> | undefined
+  private readonly listeningHandlers: (() => void)[] = []
+  private readonly listening = new AbortController()
   /** Messages that could not be published. */
   lost = 0
 
-  constructor(options: { subscriber: Redis; publisher: Redis; keys: ClusterKeys; nodeId: string; logger: Logger }) {
-    this.subscriber = options.subscriber
-    this.publisher = options.publisher
-    this.keys = options.keys
-    this.nodeId = options.nodeId
-    this.logger = options.logger
-    this.emitter = mqemitterRedis({ subConn: options.subscriber, pubConn: options.publisher })
-    // The connections report their own trouble; without a listener the emitter's copy of it would end the process.
-    this.emitterState().on('error', () => undefined)
+  constructor({ commands, listener, keys, nodeId, logger }: ControlBusOptions) {
+    this.logger = logger
+    this.emitter = createBroadcastBus({
+      commands,
+      listener,
+      channels: [
+        { name: keys.bus(topicOf(nodeId)), hasEcho: true },
+        { name: keys.bus(EVERYBODY), hasEcho: false },
+      ],
+      channelOf: topic => keys.bus(topic),
+      onListening: () => {
+        this.listening.abort()
+        for (const handler of this.listeningHandlers) handler()
+      },
+      logger,
+    })
+    for (const topic of [EVERYBODY, topicOf(nodeId)]) {
+      this.emitter.on(topic, (message, done) => this.receive(message['payload'], done))
+    }
   }
 
-  /** Resolves when both channels are subscribed; the first call counts, later ones wait for it. */
+  /** Resolves when the bus is heard, or when that takes too long to wait for. */
   start(): Promise<void> {
-    this.starting ??= this.subscribe()
-    return this.starting
-  }
-
-  private async subscribe(): Promise<void> {
-    const { signal } = this.stopped
-    await Promise.all([whenReady(this.subscriber, signal), whenReady(this.publisher, signal)])
-    const channels = [this.keys.controlAll(), this.keys.controlNode(this.nodeId)]
-    const listen = (topic: string): Promise<void> =>
-      new Promise(resolve => {
-        this.emitter.on(topic, (message, done) => this.receive(message['payload'], done), resolve)
-      })
-    await Promise.all(channels.map(listen))
-    // The emitter does not say whether Redis has accepted its subscription; a connection that broke at that moment
-    // would stay deaf. Subscribing twice is harmless.
-    this.subscriber.on('ready', () => void this.subscriber.subscribe(...channels).catch(() => undefined))
-    if (this.subscriber.status === 'ready') await this.subscriber.subscribe(...channels).catch(() => undefined)
+    return pause(START_WAIT_MS, this.listening.signal)
   }
 
   /** Adds a receiver of every control message for this node, its own broadcasts included. */
@@ -72,18 +83,17 @@ export class ControlBus {
     this.handlers.push(handler)
   }
 
+  /** Adds a receiver of every moment at which the bus is heard for the first time or again: look at everything. */
+  onListening(handler: () => void): void {
+    this.listeningHandlers.push(handler)
+  }
+
   broadcast(message: ControlMessage): void {
-    this.emit(this.keys.controlAll(), message)
+    this.emit(EVERYBODY, message)
   }
 
   sendTo(nodeId: string, message: ControlMessage): void {
-    this.emit(this.keys.controlNode(nodeId), message)
-  }
-
-  stop(): void {
-    this.stopped.abort()
-    this.subscriber.disconnect()
-    this.publisher.disconnect()
+    this.emit(topicOf(nodeId), message)
   }
 
   private emit(topic: string, message: ControlMessage): void {
@@ -100,11 +110,6 @@ export class ControlBus {
       this.logger.error({ event: 'cluster.control_failed', reason: String(error) }, 'handling a control message failed')
     }
     done()
-  }
-
-  private emitterState(): NodeJS.EventEmitter {
-    // `state` is documented in the README of mqemitter-redis and missing in its types.
-    return (this.emitter as unknown as { state: NodeJS.EventEmitter }).state
   }
 }
 

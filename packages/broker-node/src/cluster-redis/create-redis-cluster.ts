@@ -1,19 +1,20 @@
 import { hostname } from 'node:os'
 import type { Directory, NodeLink } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
-import { connectRedis, RedisGate, TroubleLog } from './connection.ts'
+import { RetryGate } from '../redis/retry-gate.ts'
+import type { RedisRoom } from '../redis/room.ts'
 import { ControlBus } from './control-bus.ts'
 import { ClusterKeys } from './keys.ts'
-import { type ClusterTimings, DEFAULT_TIMINGS } from './limits.ts'
 import { NodeRegistry } from './node-registry.ts'
 import { RedisDirectory } from './redis-directory.ts'
 import { type LinkReports, RedisNodeLink } from './redis-node-link.ts'
+import { clusterScripts } from './scripts.ts'
+import { type ClusterTimings, DEFAULT_TIMINGS, INBOX_BLOCK_MS } from './timings.ts'
 
 /** How a node takes part in a cluster; the reports are for its counters. */
 export interface RedisClusterOptions extends LinkReports {
-  url: string
-  /** In front of every key and channel. */
-  keyPrefix: string
+  /** Where its links come from; it is not closed with the cluster. */
+  room: RedisRoom
   nodeId: string
   /** Told to peers; the machine's name by default. */
   host?: string
@@ -25,40 +26,32 @@ export interface RedisClusterOptions extends LinkReports {
 export interface RedisCluster {
   directory: Directory & Pick<RedisDirectory, 'sizes' | 'summaries'>
   link: NodeLink & Pick<RedisNodeLink, 'framesSent' | 'framesReceived'>
-  /** Leaves the cluster and closes the connections; `directory.stop` and `link.stop` are part of it. */
+  /** Leaves the cluster; `directory.stop` and `link.stop` are part of it. */
   stop(): Promise<void>
 }
 
 /**
- * Joins a node to its cluster: four connections, shared by the directory and the link.
+ * Joins a node to its cluster: a link for commands, one for the inbox, and the listener of the node, shared by the
+ * directory and the node link.
  *
  * Returns at once and connects in the background. `start` of either waits for Redis as long as it takes, and rejects
  * with `MIDGE_NODE_ID_IN_USE` when another process lives under the node id.
  */
-export function createRedisCluster(options: RedisClusterOptions): Promise<RedisCluster> {
-  const { url, nodeId, logger } = options
+export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
+  const { room, nodeId, logger } = options
   const timings = { ...DEFAULT_TIMINGS, ...options.timings }
-  const keys = new ClusterKeys(options.keyPrefix)
-  const trouble = new TroubleLog(logger)
-  const connect = (name: string, commandTimeoutMs: number): ReturnType<typeof connectRedis> =>
-    connectRedis(url, { name, commandTimeoutMs }, trouble)
-  const redis = connect('commands', timings.commandTimeoutMs)
-  const inboxConnection = connect('inbox', 0)
-  const bus = new ControlBus({
-    subscriber: connect('bus-in', 0),
-    publisher: connect('bus-out', timings.commandTimeoutMs),
-    keys,
-    nodeId,
-    logger,
-  })
-  const gate = new RedisGate(redis)
+  const keys = new ClusterKeys(`${room.keyPrefix}:`)
+  const redis = room.commandLink('cluster', clusterScripts())
+  const inboxLink = room.blockingLink('inbox', INBOX_BLOCK_MS)
+  const bus = new ControlBus({ commands: redis, listener: room.listener(), keys, nodeId, logger })
+  const gate = new RetryGate(redis)
   const host = options.host ?? hostname()
   const registry = new NodeRegistry({ redis, gate, bus, keys, nodeId, host, timings, logger })
   const directory = new RedisDirectory({ redis, gate, bus, registry, keys, timings, logger })
   const link = new RedisNodeLink({
     ...reportsOf(options),
     commands: redis,
-    inboxConnection,
+    inboxLink,
     gate,
     bus,
     registry,
@@ -69,11 +62,10 @@ export function createRedisCluster(options: RedisClusterOptions): Promise<RedisC
     await directory.stop()
     gate.stop()
     await link.stop()
-    bus.stop()
-    inboxConnection.disconnect()
-    redis.disconnect()
+    inboxLink.disconnect()
+    await redis.stop()
   }
-  return Promise.resolve({ directory, link, stop })
+  return { directory, link, stop }
 }
 
 function reportsOf({ onDropped, onGap, onUnreadable }: LinkReports): LinkReports {

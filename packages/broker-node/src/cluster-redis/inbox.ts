@@ -1,18 +1,12 @@
 import { BrokerError, type FrameReader } from '@midge/protocol-core'
-import type { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
-import { pause, whenReady } from './connection.ts'
-import { INBOX_BLOCK_MS, INBOX_READ_COUNT, INBOX_TRIM_MS, retryDelayMs } from './limits.ts'
-
-/** A blocking read that has not returned this long after its time is on a dead connection. */
-const READ_GRACE_MS = 3_000
+import type { BlockingLink } from '../redis/blocking-link.ts'
+import { pause, retryDelayMs } from '../redis/retry.ts'
+import { INBOX_BLOCK_MS, INBOX_READ_COUNT, INBOX_TRIM_MS } from './timings.ts'
 
 /** What an {@link InboxReader} needs. */
 export interface InboxOptions {
-  /** Used by this reader alone: it blocks. */
-  redis: Redis
-  /** For trimming. */
-  commands: Redis
+  link: BlockingLink
   key: string
   reader: FrameReader
   /** Called with the reader standing on an open frame. */
@@ -60,16 +54,17 @@ export class InboxReader {
 
   async stop(): Promise<void> {
     this.stopped.abort()
-    this.options.redis.disconnect()
+    this.options.link.disconnect()
     await this.running
   }
 
   private async run(): Promise<void> {
-    const { redis, logger } = this.options
+    const { link, logger } = this.options
     let failures = 0
     while (!this.stopped.signal.aborted) {
       try {
-        await whenReady(redis, this.stopped.signal)
+        await link.whenReady(this.stopped.signal)
+        await this.trim()
         this.handle(await this.read())
         failures = 0
       } catch (error) {
@@ -81,22 +76,20 @@ export class InboxReader {
   }
 
   private async read(): Promise<[Buffer, Buffer[]][]> {
-    const { redis, key } = this.options
-    const watchdog = setTimeout(() => redis.disconnect(true), INBOX_BLOCK_MS + READ_GRACE_MS)
-    try {
-      const streams = await redis.xreadBuffer(
-        'COUNT',
-        INBOX_READ_COUNT,
-        'BLOCK',
-        INBOX_BLOCK_MS,
-        'STREAMS',
-        key,
-        this.lastId,
-      )
-      return streams?.[0]?.[1] ?? []
-    } finally {
-      clearTimeout(watchdog)
-    }
+    const { link, key } = this.options
+    const reply = await link.call(
+      'XREAD',
+      'COUNT',
+      INBOX_READ_COUNT,
+      'BLOCK',
+      INBOX_BLOCK_MS,
+      'STREAMS',
+      key,
+      this.lastId,
+    )
+    // The shape is XREAD's: streams, of which there is one, with their entries.
+    const streams = reply as [Buffer, [Buffer, Buffer[]][]][] | null
+    return streams?.[0]?.[1] ?? []
   }
 
   private handle(entries: [Buffer, Buffer[]][]): void {
@@ -112,7 +105,6 @@ export class InboxReader {
         } else this.options.onUnreadable(error.message)
       }
     }
-    if (entries.length > 0) this.trim()
   }
 
   private handleFrame(frame: Uint8Array): void {
@@ -133,13 +125,15 @@ export class InboxReader {
     this.options.onFrame(reader)
   }
 
-  /** What has been read is of no use to anybody; without this an inbox would always hold its maximum. */
-  private trim(): void {
+  /**
+   * What has been read is of no use to anybody; without this an inbox would always hold its maximum. As a write on the
+   * connection that otherwise only reads, it also fails when the server was made a replica.
+   */
+  private async trim(): Promise<void> {
     const nowMs = performance.now()
-    const { commands, key } = this.options
-    if (nowMs - this.trimmedAtMs < INBOX_TRIM_MS || commands.status !== 'ready') return
+    if (nowMs - this.trimmedAtMs < INBOX_TRIM_MS) return
     this.trimmedAtMs = nowMs
-    commands.xtrim(key, 'MINID', this.lastId).catch(() => undefined)
+    await this.options.link.call('XTRIM', this.options.key, 'MINID', this.lastId)
   }
 }
 

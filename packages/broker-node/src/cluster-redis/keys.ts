@@ -47,13 +47,8 @@ export class ClusterKeys {
     return `${this.prefix}inbox:{${encodeURIComponent(nodeId)}}`
   }
 
-  /** Channel of the control bus that every node listens on. */
-  controlAll(): string {
-    return `${this.prefix}midge/control/all`
-  }
-
-  /** Channel of the control bus for one node; encoded, because `+` and `#` mean something to the bus. */
-  controlNode(nodeId: string): string {
-    return `${this.prefix}midge/control/node/${encodeURIComponent(nodeId)}`
+  /** Channel of the control bus: `all` for everybody, `node:<id>` for one node. */
+  bus(topic: string): string {
+    return `${this.prefix}bus:${topic}`
   }
 }

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { BrokerError } from '@midge/protocol-core'
-import type { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
-import { pause, type RedisGate, whenReady } from './connection.ts'
+import type { CommandLink } from '../redis/command-link.ts'
+import { pause } from '../redis/retry.ts'
+import type { RetryGate } from '../redis/retry-gate.ts'
 import type { ControlBus } from './control-bus.ts'
 import type { ClusterKeys } from './keys.ts'
-import { type ClusterTimings, DOUBT_FACTOR, INBOX_TTL_MS } from './limits.ts'
-import { BEAT, LEAVE, REAP_NODE, REGISTER_NODE, runScript } from './scripts.ts'
+import type { ClusterScript } from './scripts.ts'
+import { type ClusterTimings, DOUBT_FACTOR, INBOX_TTL_MS } from './timings.ts'
 
 /** Another node as this one last saw it. */
 export interface Peer {
@@ -30,8 +31,8 @@ export interface RegistryObserver {
 
 /** What a {@link NodeRegistry} needs. */
 export interface RegistryOptions {
-  redis: Redis
-  gate: RedisGate
+  redis: CommandLink<ClusterScript>
+  gate: RetryGate
   bus: ControlBus
   keys: ClusterKeys
   nodeId: string
@@ -148,8 +149,8 @@ export class NodeRegistry {
     if (this.processEpoch === 0) return
     const { redis, keys, bus } = this.options
     try {
-      await runScript(redis, LEAVE, this.registryKeys(), [this.nodeId, this.processToken])
-      await redis.unlink(keys.inbox(this.nodeId))
+      await this.script('leave-node-3', [this.nodeId, this.processToken])
+      await redis.one({ command: 'unlink', args: [keys.inbox(this.nodeId)] })
       bus.broadcast({ kind: 'nodes' })
     } catch {
       // Redis is away: the lease runs out and others clean up as after a death.
@@ -161,7 +162,7 @@ export class NodeRegistry {
     let ownerBeat: number | undefined
     while (!this.stopped.signal.aborted) {
       try {
-        await whenReady(redis, this.stopped.signal)
+        await redis.whenReady(this.stopped.signal)
         await this.createInbox()
         const seenBeat = await this.claim()
         if (seenBeat === undefined) return
@@ -170,7 +171,7 @@ export class NodeRegistry {
         ownerBeat = seenBeat
         await pause(this.options.timings.heartbeatMs / 4, this.stopped.signal)
       } catch (error) {
-        if (error instanceof BrokerError) throw error
+        if (!(error instanceof BrokerError && error.retryable)) throw error
         await gate.healthy()
       }
     }
@@ -179,10 +180,10 @@ export class NodeRegistry {
 
   /** @returns the last beat of the owner when the id is taken */
   private async claim(): Promise<number | undefined> {
-    const { redis, timings } = this.options
+    const { timings } = this.options
     const sentAtMs = performance.now()
     const args = [this.nodeId, this.processToken, this.info(), timings.leaseMs]
-    const [won, time] = asArray(await runScript(redis, REGISTER_NODE, this.registryKeys(), args))
+    const [won, time] = asArray(await this.script('register-node-3', args))
     if (Number(won) !== 1) return Number(time)
     this.processEpoch = Math.max(this.processEpoch + 1, Number(time))
     this.confirm(sentAtMs)
@@ -194,8 +195,9 @@ export class NodeRegistry {
     bus.onMessage(message => {
       if (message.kind === 'nodes') this.refresh()
     })
+    bus.onListening(() => this.refresh())
     // Redis may be another one, or empty: the sooner this node is listed there again, the less is lost.
-    redis.on('ready', () => this.refresh())
+    redis.onReady(() => this.refresh())
     this.refresh()
     await this.beating
     bus.broadcast({ kind: 'nodes' })
@@ -227,8 +229,8 @@ export class NodeRegistry {
     const { redis, keys, timings } = this.options
     const sentAtMs = performance.now()
     const [reply, inboxLives] = await Promise.all([
-      runScript(redis, BEAT, this.registryKeys(), [this.nodeId, this.processToken, this.info()]),
-      redis.pexpire(keys.inbox(this.nodeId), INBOX_TTL_MS),
+      this.script('beat-node-3', [this.nodeId, this.processToken, this.info()]),
+      redis.one({ command: 'pexpire', args: [keys.inbox(this.nodeId), INBOX_TTL_MS] }),
     ])
     if (this.stopped.signal.aborted) return
     const [held, now, beats, infos] = asArray(reply)
@@ -303,11 +305,11 @@ export class NodeRegistry {
     if (this.healthyBeats < timings.healthyBeatsMin * factor) return
     if (performance.now() - this.healthySinceMs < timings.leaseMs * factor) return
     for (const { nodeId } of dead) {
-      const won = await runScript(redis, REAP_NODE, this.registryKeys(), [nodeId, timings.deadMs])
+      const won = await this.script('reap-node-3', [nodeId, timings.deadMs])
       this.beatAgain = true
       if (Number(won) !== 1) continue
       logger.warn({ event: 'cluster.node_dead', deadNodeId: nodeId }, 'a node died; cleaning up after it')
-      await redis.unlink(keys.inbox(nodeId))
+      await redis.one({ command: 'unlink', args: [keys.inbox(nodeId)] })
       for (const observer of this.observers) observer.onDead?.(nodeId)
     }
     bus.broadcast({ kind: 'nodes' })
@@ -317,8 +319,8 @@ export class NodeRegistry {
   private async createInbox(): Promise<void> {
     const { redis, keys } = this.options
     const key = keys.inbox(this.nodeId)
-    const entryId = await redis.xadd(key, '*', 'boot', this.processToken)
-    await redis.pexpire(key, INBOX_TTL_MS)
+    const entryId = await redis.one({ command: 'xadd', args: [key, '*', 'boot', this.processToken] })
+    await redis.one({ command: 'pexpire', args: [key, INBOX_TTL_MS] })
     for (const observer of this.observers) observer.onInboxCreated?.(String(entryId))
   }
 
@@ -327,9 +329,10 @@ export class NodeRegistry {
     return JSON.stringify(Object.assign(fields, ...this.describers.map(fields => fields())))
   }
 
-  private registryKeys(): string[] {
-    const { keys } = this.options
-    return [keys.nodes(), keys.nodeOwners(), keys.nodeInfo()]
+  /** One of the scripts about nodes, which have their keys in common. */
+  private script(script: ClusterScript, args: (string | number)[]): Promise<unknown> {
+    const { redis, keys } = this.options
+    return redis.one({ script, keys: [keys.nodes(), keys.nodeOwners(), keys.nodeInfo()], args })
   }
 
   private inUse(): BrokerError {

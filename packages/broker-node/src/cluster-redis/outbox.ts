@@ -1,5 +1,5 @@
 import { BrokerError, FrameWriter, type InstanceName, type Message, type PublishRun } from '@midge/protocol-core'
-import { FRAMES_IN_FLIGHT_MAX, OUTBOX_BYTES_MAX } from './limits.ts'
+import { FRAMES_IN_FLIGHT_MAX, OUTBOX_BYTES_MAX } from './timings.ts'
 
 /** A frame on its way, with the sequence number that is inside it. */
 interface OutboundFrame {

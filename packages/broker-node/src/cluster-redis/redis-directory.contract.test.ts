@@ -1,8 +1,7 @@
 import { after, before } from 'node:test'
 import { directoryContract } from '@midge/protocol-core/testing'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
-import { createRedisCluster } from './create-redis-cluster.ts'
-import { FAST_TIMINGS, memoryLogger, startNode } from './testing/test-node.ts'
+import { FAST_TIMINGS, joinCluster, startNode } from './testing/test-node.ts'
 
 let redis: TestRedis
 let clusters = 0
@@ -13,13 +12,12 @@ before(async () => {
 after(() => redis.stop())
 
 directoryContract('redis', async stored => {
-  const keyPrefix = `contract-${++clusters}:`
+  const keyPrefix = `contract-${++clusters}`
   const before = await startNode(redis.url, 'before', FAST_TIMINGS, keyPrefix)
   for (const { instance, clientId, subscription } of stored) {
     before.cluster.directory.addStored(instance, clientId, subscription)
   }
   await before.stop()
-  const logger = memoryLogger()
-  const cluster = await createRedisCluster({ url: redis.url, keyPrefix, nodeId: 'n', logger, timings: FAST_TIMINGS })
-  return { directory: cluster.directory, dispose: () => cluster.stop() }
+  const { cluster, stop } = joinCluster(redis.url, 'n', FAST_TIMINGS, keyPrefix)
+  return { directory: cluster.directory, dispose: stop }
 })

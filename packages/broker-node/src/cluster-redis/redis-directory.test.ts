@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { RouteInterest, type Subscription } from '@midge/protocol-core'
 import { Redis } from 'ioredis'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
-import type { ClusterTimings } from './limits.ts'
 import { FAST_TIMINGS, startNode, type TestNode, textMessage, until } from './testing/test-node.ts'
+import type { ClusterTimings } from './timings.ts'
 
 let redis: TestRedis
 let admin: Redis

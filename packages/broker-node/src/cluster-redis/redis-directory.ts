@@ -1,7 +1,7 @@
 import type { Directory, DirectoryListener, InstanceName, RouteInterest, Subscription } from '@midge/protocol-core'
-import type { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
-import type { RedisGate } from './connection.ts'
+import type { CommandLink } from '../redis/command-link.ts'
+import type { RetryGate } from '../redis/retry-gate.ts'
 import type { ControlBus } from './control-bus.ts'
 import {
   decodeInterest,
@@ -13,10 +13,11 @@ import {
   storedField,
 } from './directory-rows.ts'
 import type { ClusterKeys } from './keys.ts'
-import type { ClusterTimings } from './limits.ts'
 import type { NodeRegistry, Peer } from './node-registry.ts'
 import { ReplicatedTable, type TableObserver } from './replicated-table.ts'
+import type { ClusterScript } from './scripts.ts'
 import { SettleBarrier } from './settle-barrier.ts'
+import { type ClusterTimings, LAST_WRITES_MS } from './timings.ts'
 
 const ROUTES = 'routes'
 const STORED = 'stored'
@@ -27,8 +28,8 @@ const ORPHAN_BEATS = 3
 
 /** What a {@link RedisDirectory} is made of. */
 export interface RedisDirectoryOptions {
-  redis: Redis
-  gate: RedisGate
+  redis: CommandLink<ClusterScript>
+  gate: RetryGate
   bus: ControlBus
   registry: NodeRegistry
   keys: ClusterKeys
@@ -86,10 +87,8 @@ export class RedisDirectory implements Directory {
     await registry.start()
     await Promise.all([this.routes.start(), this.stored.start()])
     this.findOrphans()
-    this.poll = setInterval(() => {
-      this.routes.follow()
-      this.stored.follow()
-    }, timings.pollMs)
+    this.poll = setInterval(() => this.follow(), timings.pollMs)
+    bus.onListening(() => this.follow())
   }
 
   setRoute(instance: InstanceName, topicFilter: string, interest: RouteInterest): void {
@@ -127,8 +126,7 @@ export class RedisDirectory implements Directory {
     for (const field of this.ownRoutes.keys()) this.routes.set(field, undefined)
     this.ownRoutes.clear()
     this.listener = undefined
-    const { commandTimeoutMs } = this.options.timings
-    await Promise.all([this.routes.stop(commandTimeoutMs), this.stored.stop(commandTimeoutMs)])
+    await Promise.all([this.routes.stop(LAST_WRITES_MS), this.stored.stop(LAST_WRITES_MS)])
     this.barrier.stop()
   }
 
@@ -140,6 +138,11 @@ export class RedisDirectory implements Directory {
   /** Equal on nodes whose tables are equal and settled; `undefined` for a table with changes on their way. */
   summaries(): { routes: string | undefined; stored: string | undefined } {
     return { routes: this.routes.summary(), stored: this.stored.summary() }
+  }
+
+  private follow(): void {
+    this.routes.follow()
+    this.stored.follow()
   }
 
   private createTable(name: string, onRow: TableObserver['onRow']): ReplicatedTable {

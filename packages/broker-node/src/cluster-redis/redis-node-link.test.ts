@@ -128,7 +128,7 @@ test('a cut command connection costs nothing either: frames are repeated and rec
   const [a, b] = await joinBoth()
   let sent = 0
   for (let round = 0; round < 10; round++) {
-    const ids = await connectionsOf('commands', 2)
+    const ids = await connectionsOf('cluster', 2)
     for (let i = 0; i < 2_000; i++) a.cluster.link.send('b', 'default', textMessage('t', String(sent++)), [])
     await Promise.all(ids.map(id => admin.client('KILL', 'ID', id)))
     for (let i = 0; i < 100; i++) a.cluster.link.send('b', 'default', textMessage('t', String(sent++)), [])

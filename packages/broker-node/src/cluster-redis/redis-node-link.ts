@@ -6,15 +6,17 @@ import {
   type NodeLink,
   type PublishRun,
 } from '@midge/protocol-core'
-import type { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
-import type { RedisGate } from './connection.ts'
+import type { BlockingLink } from '../redis/blocking-link.ts'
+import type { CommandLink } from '../redis/command-link.ts'
+import type { RetryGate } from '../redis/retry-gate.ts'
 import type { ControlBus } from './control-bus.ts'
 import { InboxReader } from './inbox.ts'
 import type { ClusterKeys } from './keys.ts'
-import { INBOX_FRAMES_MAX } from './limits.ts'
 import type { NodeRegistry } from './node-registry.ts'
 import { FlushWaiter, Outbox } from './outbox.ts'
+import type { ClusterScript } from './scripts.ts'
+import { INBOX_FRAMES_MAX } from './timings.ts'
 
 /** What the link reports besides its messages; all optional. */
 export interface LinkReports {
@@ -28,10 +30,9 @@ export interface LinkReports {
 
 /** What a {@link RedisNodeLink} is made of. */
 export interface RedisNodeLinkOptions extends LinkReports {
-  commands: Redis
-  /** For the blocking read of the inbox alone. */
-  inboxConnection: Redis
-  gate: RedisGate
+  commands: CommandLink<ClusterScript>
+  inboxLink: BlockingLink
+  gate: RetryGate
   bus: ControlBus
   registry: NodeRegistry
   keys: ClusterKeys
@@ -81,12 +82,11 @@ export class RedisNodeLink implements NodeLink {
 
   async start(listener: LinkListener): Promise<void> {
     this.listener = listener
-    const { registry, bus, inboxConnection, commands, keys, logger, onGap, onUnreadable } = this.options
+    const { registry, bus, inboxLink, keys, logger, onGap, onUnreadable } = this.options
     await bus.start()
     await registry.start()
     const options = {
-      redis: inboxConnection,
-      commands,
+      link: inboxLink,
       key: keys.inbox(registry.nodeId),
       reader: this.frameReader,
       onFrame: (reader: FrameReader) => this.receive(reader),
@@ -158,7 +158,11 @@ export class RedisNodeLink implements NodeLink {
       add: async frame => {
         this.framesSent++
         const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
-        const entryId = await commands.xadd(key, 'NOMKSTREAM', 'MAXLEN', '~', INBOX_FRAMES_MAX, '*', 'f', bytes)
+        const args = [key, 'NOMKSTREAM', 'MAXLEN', '~', INBOX_FRAMES_MAX, '*', 'f', bytes]
+        const added = commands.one({ command: 'xadd', args })
+        // A frame is a batch already.
+        commands.flush()
+        const entryId = await added
         if (entryId === null) registry.reportMissingInbox()
         return entryId !== null
       },

@@ -3,8 +3,8 @@ import { after, before, test } from 'node:test'
 import { RouteInterest } from '@midge/protocol-core'
 import { Redis } from 'ioredis'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
-import { createRedisCluster } from './create-redis-cluster.ts'
-import { FAST_TIMINGS, memoryLogger, startNode, textMessage, until } from './testing/test-node.ts'
+import type { RedisCluster } from './create-redis-cluster.ts'
+import { joinCluster, startNode, textMessage, until } from './testing/test-node.ts'
 
 let redis: TestRedis
 
@@ -15,14 +15,7 @@ after(() => redis.stop())
 
 test('a node that finds no Redis waits for it, says so once, and then works', async () => {
   await redis.kill()
-  const log: string[] = []
-  const cluster = await createRedisCluster({
-    url: redis.url,
-    keyPrefix: 'test:',
-    nodeId: 'a',
-    logger: memoryLogger(log),
-    timings: FAST_TIMINGS,
-  })
+  const { cluster, log, stop } = joinCluster(redis.url, 'a')
   const nothing = (): void => undefined
   const started = cluster.directory.start({
     onRoute: nothing,
@@ -40,17 +33,15 @@ test('a node that finds no Redis waits for it, says so once, and then works', as
   await started
   await until('in sync', () => cluster.directory.inSync() && cluster.link.hasLease())
   assert.equal(await cluster.directory.settled(), true)
-  assert.equal(log.filter(line => line.includes('backplane.lost')).length, 1, log.join('\n'))
-  await cluster.stop()
+  assert.equal(log.filter(line => line.includes('redis.lost')).length, 1, log.join('\n'))
+  await stop()
 })
 
 test('a node that never found Redis can be stopped, and its starts reject', async () => {
   await redis.kill()
-  const logger = memoryLogger()
-  const options = { url: redis.url, keyPrefix: 'test:', nodeId: 'a', logger, timings: FAST_TIMINGS }
-  const cluster = await createRedisCluster(options)
+  const { cluster, stop } = joinCluster(redis.url, 'a')
   const starting = startNodeLink(cluster)
-  await cluster.stop()
+  await stop()
   await assert.rejects(starting, { code: 'MIDGE_STORE_UNAVAILABLE' })
   await redis.restart()
 })
@@ -100,7 +91,7 @@ function addCount(sum: number, event: string): number {
   return sum + Number(event.split(' ')[2])
 }
 
-function startNodeLink(cluster: Awaited<ReturnType<typeof createRedisCluster>>): Promise<void> {
+function startNodeLink(cluster: RedisCluster): Promise<void> {
   const nothing = (): void => undefined
   return cluster.link.start({
     onMessage: nothing,

@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto'
 import { BrokerError } from '@midge/protocol-core'
-import type { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
-import { pause, type RedisGate, whenReady } from './connection.ts'
+import type { CommandLink } from '../redis/command-link.ts'
+import { pause } from '../redis/retry.ts'
+import type { RetryGate } from '../redis/retry-gate.ts'
 import type { ClusterKeys } from './keys.ts'
+import type { ClusterScript } from './scripts.ts'
+import { TableDigest } from './table-digest.ts'
 import {
   TABLE_BATCH_CHANGES_MAX,
   TABLE_BATCH_CHARS_MAX,
   TABLE_LOG_BATCHES_MAX,
   TABLE_READ_COUNT,
   TABLE_SCAN_COUNT,
-} from './limits.ts'
-import { runScript, TABLE_READ, TABLE_WRITE } from './scripts.ts'
-import { TableDigest } from './table-digest.ts'
+} from './timings.ts'
 
 /** A point in the life of a table: versions of different epochs have nothing to do with each other. */
 export interface TablePoint {
@@ -36,8 +37,8 @@ export interface TableObserver {
 /** What a {@link ReplicatedTable} needs. */
 export interface TableOptions {
   name: string
-  redis: Redis
-  gate: RedisGate
+  redis: CommandLink<ClusterScript>
+  gate: RetryGate
   keys: ClusterKeys
   nodeId: string
   processToken: string
@@ -168,7 +169,7 @@ export class ReplicatedTable {
 
   /** Writes own changes that are still here, unless Redis keeps it waiting for longer than `waitMs`. */
   async stop(waitMs: number): Promise<void> {
-    if (this.options.redis.status === 'ready') {
+    if (this.options.redis.isReady) {
       this.flush()
       const tooLong = new AbortController()
       const sent = (this.sending ?? Promise.resolve()).finally(() => tooLong.abort())
@@ -228,8 +229,8 @@ export class ReplicatedTable {
     const args = [randomUUID(), nodeId, processToken, batch, TABLE_LOG_BATCHES_MAX, ...changes]
     while (!this.isStopped) {
       try {
-        await whenReady(redis, gate.signal)
-        const [epoch, version, nodeIds] = asArray(await runScript(redis, TABLE_WRITE, tableKeys, args))
+        await redis.whenReady(gate.signal)
+        const [epoch, version, nodeIds] = asArray(await redis.one({ script: 'write-table-4', keys: tableKeys, args }))
         const point = { epoch: String(epoch), version: Number(version) }
         if (batch > this.seenBatch) {
           this.written.push({ batch, point })
@@ -257,7 +258,7 @@ export class ReplicatedTable {
     while (this.followAgain && !this.isStopped) {
       this.followAgain = false
       try {
-        await whenReady(redis, gate.signal)
+        await redis.whenReady(gate.signal)
         if (this.mustReload) await this.load()
         await this.readLog()
       } catch (error) {
@@ -349,9 +350,11 @@ export class ReplicatedTable {
     const rows = new Map<string, string>()
     let cursor = '0'
     do {
-      const [next, flat] = await redis.hscan(keys.table(name), cursor, 'COUNT', TABLE_SCAN_COUNT)
-      cursor = next
-      for (let i = 0; i + 1 < flat.length; i += 2) rows.set(flat[i] ?? '', flat[i + 1] ?? '')
+      const args = [keys.table(name), cursor, 'COUNT', TABLE_SCAN_COUNT]
+      const [next, page] = asArray(await redis.one({ command: 'hscan', args }))
+      cursor = String(next)
+      const flat = asArray(page)
+      for (let i = 0; i + 1 < flat.length; i += 2) rows.set(String(flat[i]), String(flat[i + 1]))
     } while (cursor !== '0' && !this.isStopped)
     return rows
   }
@@ -362,10 +365,14 @@ export class ReplicatedTable {
   ): Promise<TablePoint & { batches: [id: string, fields: string[]][] }> {
     const { redis, keys, name } = this.options
     const args = [randomUUID(), fromVersion, countMax]
-    const reply = await runScript(redis, TABLE_READ, [keys.tableMeta(name), keys.tableLog(name)], args)
-    const [epoch, version, batches] = asArray(reply)
+    const tableKeys = [keys.tableMeta(name), keys.tableLog(name)]
+    const [epoch, version, entries] = asArray(await redis.one({ script: 'read-table-2', keys: tableKeys, args }))
     // The shape is XRANGE's.
-    return { epoch: String(epoch), version: Number(version), batches: asArray(batches) as [string, string[]][] }
+    const batches = asArray(entries).map((entry): [string, string[]] => {
+      const [id, fields] = asArray(entry)
+      return [String(id), asArray(fields).map(String)]
+    })
+    return { epoch: String(epoch), version: Number(version), batches }
   }
 }
 

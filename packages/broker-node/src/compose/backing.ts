@@ -16,6 +16,8 @@ export interface Backing {
    * @throws BrokerError `MIDGE_CONFIG_INVALID` for a store that can never do
    */
   ready(): Promise<void>
+  /** Why neither store nor peers can be reached at the moment; `undefined` when they may. */
+  outage(): string | undefined
   /**
    * Ends connections that were open when a process of this node id died; called before the listeners open. Waits as
    * `ready` does.

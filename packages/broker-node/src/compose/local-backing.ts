@@ -21,6 +21,7 @@ export async function openLocalBacking(config: BackingConfig, logger: Logger): P
     directory,
     link: new NoLink(),
     ready: () => Promise.resolve(),
+    outage: () => undefined,
     recover: async () => {
       await store.recover(Date.now())
     },

@@ -2,6 +2,7 @@ import type { Store } from '@midge/protocol-core'
 import { createRedisCluster } from '../cluster-redis/create-redis-cluster.ts'
 import { type Counters, DropReason } from '../counters.ts'
 import type { Logger } from '../ports.ts'
+import { RedisRoom } from '../redis/room.ts'
 import { openRedisStore, type RedisStore } from '../store-redis/index.ts'
 import { type Backing, type BackingConfig, queueLimits } from './backing.ts'
 import { StorePatience } from './store-patience.ts'
@@ -9,20 +10,29 @@ import { StorePatience } from './store-patience.ts'
 const REAP_COUNT_MAX = 500
 
 /** A node of a cluster: store and peers are reached through one Redis. */
-export async function openRedisBacking(
+export function openRedisBacking(
   config: BackingConfig,
   url: string,
   { logger, counters }: { logger: Logger; counters: Counters },
-): Promise<Backing> {
+): Backing {
   const { nodeId, durability } = config
   const stopped = new AbortController()
   const patience = new StorePatience(logger, stopped.signal)
-  const { keyPrefix } = config.redis
-  const store = openRedisStore({ url, nodeId, keyPrefix, limits: queueLimits(config.limits), durability, logger })
-  const cluster = await createRedisCluster({
-    url,
+  const room = new RedisRoom({
+    settings: { ...config.redis, url },
+    keyPrefix: config.redis.keyPrefix,
+    logger,
+    onOutage: () => {
+      counters.redisOutages++
+    },
+    onDeaf: () => {
+      counters.redisDeafnesses++
+    },
+  })
+  const store = openRedisStore({ room, nodeId, limits: queueLimits(config.limits), durability, logger })
+  const cluster = createRedisCluster({
+    room,
     nodeId,
-    keyPrefix: `${keyPrefix}:`,
     logger,
     timings: { barrierMs: config.suback.barrierMs },
     onDropped: (_nodeId, count) => counters.drop(DropReason.linkFull, count),
@@ -43,10 +53,12 @@ export async function openRedisBacking(
       await patience.repeat('check the settings of Redis', () => warnOfSettings(store, logger))
     },
     recover: () => patience.repeat('end what an earlier process left open', () => reapOwn(store, nodeId)),
+    outage: () => (['connecting', 'down'].includes(room.health.state) ? 'Redis does not answer' : undefined),
     stop: async () => {
       stopped.abort()
       await cluster.stop()
       await store.stop()
+      await room.stop()
     },
   }
 }

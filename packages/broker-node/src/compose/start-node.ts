@@ -36,7 +36,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
     link,
     ...authenticators,
   })
-  const readiness = new Readiness({ store, directory, link })
+  const readiness = new Readiness({ store, directory, link, outage: () => backing.outage() })
   const lag = sampleEventLoopLag()
   const parts: NodeParts = { config, backing, broker, readiness, listeners: [], http: undefined, user, lag }
   const node = new ComposedNode(parts)

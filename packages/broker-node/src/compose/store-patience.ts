@@ -1,7 +1,6 @@
 import { BrokerError } from '@midge/protocol-core'
-import { pause } from '../cluster-redis/connection.ts'
-import { retryDelayMs } from '../cluster-redis/limits.ts'
 import type { Logger } from '../ports.ts'
+import { pause, retryDelayMs } from '../redis/retry.ts'
 
 /** A store that does not answer is worth a line this often. */
 const REPORT_EVERY_MS = 10_000

@@ -1,6 +1,5 @@
 import { BrokerError } from '@midge/protocol-core'
-import type { Redis } from 'ioredis'
-import { toBrokerError } from './redis-link.ts'
+import type { CommandLink } from '../redis/command-link.ts'
 
 /** What a message survives once it is acknowledged; `docs/configuration.md` has the sentence of each. */
 export type Durability = 'memory' | 'everysec' | 'replicated' | 'fsync'
@@ -11,35 +10,35 @@ export interface RedisWarning {
   text: string
 }
 
+type Warn = (code: RedisWarning['code'], text: string) => void
+
 /**
- * Compares how Redis is set up with what `durability` promises.
+ * Compares how the servers are set up with what `durability` promises.
  *
  * @throws {@link BrokerError} `MIDGE_CONFIG_INVALID` for Redis before 6.2, `MIDGE_STORE_UNAVAILABLE`
  */
-export async function checkRedis(client: Redis, durability: Durability): Promise<RedisWarning[]> {
-  let info: Map<string, string>
-  try {
-    info = parseInfo(await client.info())
-  } catch (error) {
-    throw toBrokerError(error)
+export async function checkRedis(link: CommandLink, durability: Durability): Promise<RedisWarning[]> {
+  const warnings = new Map<RedisWarning['code'], RedisWarning>()
+  const warn = (code: RedisWarning['code'], text: string): void => {
+    warnings.set(code, { code, text })
   }
+  for (const info of await link.everywhere('INFO')) checkServer(parseInfo(String(info)), durability, warn)
+  if (durability === 'fsync') await checkFsync(link, warn)
+  return [...warnings.values()]
+}
+
+function checkServer(info: Map<string, string>, durability: Durability, warn: Warn): void {
   checkVersion(info.get('redis_version') ?? '0')
-  const warnings: RedisWarning[] = []
   const policy = info.get('maxmemory_policy') ?? 'noeviction'
   if (policy !== 'noeviction') {
-    warnings.push({
-      code: 'eviction',
-      text: `maxmemory-policy is ${policy}: Redis may delete sessions and messages; set it to noeviction`,
-    })
+    warn('eviction', `maxmemory-policy is ${policy}: Redis may delete sessions and messages; set it to noeviction`)
   }
   if (durability !== 'memory' && info.get('aof_enabled') !== '1') {
-    warnings.push({ code: 'aof_off', text: `durability ${durability} needs appendonly yes; it is no` })
+    warn('aof_off', `durability ${durability} needs appendonly yes; it is no`)
   }
   if (durability === 'replicated' && Number(info.get('connected_slaves') ?? 0) < 1) {
-    warnings.push({ code: 'no_replica', text: 'durability replicated needs a connected replica; there is none' })
+    warn('no_replica', 'durability replicated needs a connected replica; there is none')
   }
-  if (durability === 'fsync') await checkFsync(client, warnings)
-  return warnings
 }
 
 function parseInfo(text: string): Map<string, string> {
@@ -57,14 +56,14 @@ function checkVersion(version: string): void {
   throw new BrokerError('MIDGE_CONFIG_INVALID', `Redis ${version} is too old: 6.2 or newer is needed`)
 }
 
-async function checkFsync(client: Redis, warnings: RedisWarning[]): Promise<void> {
+async function checkFsync(link: CommandLink, warn: Warn): Promise<void> {
   try {
-    const reply: unknown = await client.config('GET', 'appendfsync')
-    const value = Array.isArray(reply) ? String(reply[1]) : ''
-    if (value === 'always') return
-    warnings.push({ code: 'fsync_not_always', text: `durability fsync needs appendfsync always; it is ${value}` })
+    for (const reply of await link.everywhere('CONFIG', 'GET', 'appendfsync')) {
+      const value = Array.isArray(reply) ? String(reply[1]) : ''
+      if (value !== 'always') warn('fsync_not_always', `durability fsync needs appendfsync always; it is ${value}`)
+    }
   } catch {
     // Hosted Redis often forbids CONFIG.
-    warnings.push({ code: 'config_unreadable', text: 'CONFIG GET is refused, so appendfsync cannot be checked' })
+    warn('config_unreadable', 'CONFIG GET is refused, so appendfsync cannot be checked')
   }
 }

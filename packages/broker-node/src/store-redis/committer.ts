@@ -114,8 +114,11 @@ export class Committer {
       this.link.flush()
       return replies
     }
-    const replies = await this.link.all([...calls, { command: 'wait', args: [1, REPLICA_TIMEOUT_MS] }])
-    if (toNumber(replies.pop()) < 1) {
+    const waits = this.link
+      .keyPerServer(calls)
+      .map((near): Call => ({ command: 'wait', args: [1, REPLICA_TIMEOUT_MS], near }))
+    const replies = await this.link.all([...calls, ...waits])
+    if (replies.splice(calls.length).some(count => toNumber(count) < 1)) {
       throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'no Redis replica confirmed the change', { retryable: true })
     }
     return replies

@@ -1,3 +1,2 @@
 export { checkRedis, type Durability, type RedisWarning } from './check-redis.ts'
-export { type ClientFactory, connectionOptions } from './redis-link.ts'
 export { openRedisStore, RedisStore, type RedisStoreOptions } from './redis-store.ts'

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import type { CommitItem } from '@midge/protocol-core'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
+import { memoryLogger, testRoom } from '../testing/redis-room.ts'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
-import { openRedisStore, type RedisStore } from './index.ts'
+import type { RedisStore } from './index.ts'
 import {
   connect,
   INSTANCE,
   isUnavailable,
-  LIMITS,
   open,
-  silentLogger,
   startTwoStores,
   stopTwoStores,
   textOf,
@@ -44,23 +43,19 @@ describe('RedisStore when Redis fails', () => {
     const item: CommitItem = { ...toSessions(['sub'], 'once', 2), groups: [{ group, qos: 2 }], inbound }
     // The first pipeline of a commit notes the packet id, the second stores; the third would say that it is stored.
     let pipelines = Number.NEGATIVE_INFINITY
-    const dying = connect(redis.url, 'node-a', {
-      clientFactory: overrides => {
-        const client = new Redis(redis.url, overrides)
-        const makePipeline = client.pipeline.bind(client)
-        client.pipeline = () => {
-          const pipeline = makePipeline()
-          const exec = pipeline.exec.bind(pipeline)
-          pipeline.exec = async () => {
-            const replies = await exec()
-            if (++pipelines === 2) client.disconnect()
-            return replies
-          }
-          return pipeline
-        }
-        return client
-      },
-    })
+    const room = testRoom(redis.url)
+    const makeLink = room.commandLink.bind(room)
+    room.commandLink = (...made) => {
+      const link = makeLink(...made)
+      const run = link.run.bind(link)
+      link.run = async calls => {
+        const replies = await run(calls)
+        if (++pipelines === 2) link.disconnect()
+        return replies
+      }
+      return link
+    }
+    const dying = connect(redis.url, 'node-a', { room })
     await dying.ready
     await dying.ping()
     pipelines = 0
@@ -126,13 +121,7 @@ describe('RedisStore when Redis fails', () => {
       (await a.check()).map(warning => warning.code),
       ['eviction'],
     )
-    const strict = openRedisStore({
-      url: redis.url,
-      nodeId: 's',
-      limits: LIMITS,
-      durability: 'fsync',
-      logger: silentLogger,
-    })
+    const strict = connect(redis.url, 's', { durability: 'fsync' })
     await strict.ready
     assert.deepEqual(
       (await strict.check()).map(warning => warning.code),
@@ -142,24 +131,26 @@ describe('RedisStore when Redis fails', () => {
     await admin.config('SET', 'maxmemory-policy', 'noeviction')
   })
   it('waits for a Redis that is not there yet and says so', async () => {
-    const lines: { level: string; event: unknown; port: unknown }[] = []
-    const note = (level: string) => (fields: object) => {
-      lines.push({ level, event: Reflect.get(fields, 'event'), port: Reflect.get(fields, 'port') })
-    }
+    const lines: string[] = []
     const late = await startRedis()
     await late.kill()
-    const store = connect(late.url, 'late', { logger: { ...silentLogger, info: note('info'), warn: note('warn') } })
-    await until(() => lines.length === 2, 'a line per connection')
-    assert.deepEqual(
-      lines.map(line => `${line.level} ${line.event} ${line.port}`),
-      Array.from({ length: 2 }, () => `warn store.unreachable ${late.port}`),
-    )
+    const store = connect(late.url, 'late', { logger: memoryLogger(lines) })
+    await until(() => lines.some(line => line.includes('redis.lost')), 'a line')
     await assert.rejects(store.ping(), isUnavailable)
     await late.restart()
     await store.ready
     await store.ping()
+    await until(() => lines.some(line => line.includes('redis.restored')), 'a line')
     await store.stop()
-    assert.deepEqual(lines.map(line => line.event).slice(2), ['store.connected', 'store.connected'])
+    assert.deepEqual(
+      lines.map(line => [line.split(' ', 1)[0], /"event":"([^"]+)"/.exec(line)?.[1]]),
+      [
+        ['warn', 'redis.lost'],
+        ['info', 'redis.restored'],
+      ],
+      'one pair of lines for all connections',
+    )
+    assert.ok(lines[0]?.includes(`127.0.0.1:${late.port}`) && lines[0].includes('ECONNREFUSED'), lines[0])
     await late.stop()
   })
 

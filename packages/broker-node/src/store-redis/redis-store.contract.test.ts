@@ -3,8 +3,8 @@ import { after, before } from 'node:test'
 import { CONTRACT_LIMITS, type MakeStore, storeContract } from '@midge/protocol-core/testing'
 import { Redis } from 'ioredis'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
-import { openRedisStore, type RedisStore } from './index.ts'
-import { silentLogger } from './redis-store.test.support.ts'
+import type { RedisStore } from './index.ts'
+import { connect } from './redis-store.test.support.ts'
 
 /** Stores on one server that all tests of a suite share, emptied for each. */
 function storesOn(args: string[], prepare: (admin: Redis) => Promise<void>): MakeStore {
@@ -20,13 +20,7 @@ function storesOn(args: string[], prepare: (admin: Redis) => Promise<void>): Mak
     await redis.stop()
   })
   const open = async (): Promise<RedisStore> => {
-    const store = openRedisStore({
-      url: redis.url,
-      nodeId: 'node-1',
-      limits: CONTRACT_LIMITS,
-      durability: 'memory',
-      logger: silentLogger,
-    })
+    const store = connect(redis.url, 'node-1', { limits: CONTRACT_LIMITS, commandTimeoutMs: 2_000 })
     await store.ready
     return store
   }

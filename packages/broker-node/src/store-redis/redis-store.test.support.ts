@@ -12,6 +12,7 @@ import {
 } from '@midge/protocol-core'
 import { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
+import { testRoom } from '../testing/redis-room.ts'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from './index.ts'
 
@@ -105,16 +106,19 @@ export const isFenced: (error: unknown) => boolean = error =>
   error instanceof BrokerError && error.code === 'MIDGE_SESSION_FENCED'
 
 /** A store that gives up on a command after half a second. */
-export function connect(url: string, nodeId: string, options: Partial<RedisStoreOptions> = {}): RedisStore {
-  const store = openRedisStore({
-    url,
-    nodeId,
-    limits: LIMITS,
-    durability: 'memory',
-    logger: silentLogger,
-    commandTimeoutMs: 500,
-    ...options,
-  })
+export function connect(
+  url: string,
+  nodeId: string,
+  { commandTimeoutMs = 500, ...options }: Partial<RedisStoreOptions> & { commandTimeoutMs?: number } = {},
+): RedisStore {
+  const logger = options.logger ?? silentLogger
+  const room = options.room ?? testRoom(url, { commandTimeoutMs, logger })
+  const store = openRedisStore({ room, nodeId, limits: LIMITS, durability: 'memory', logger, ...options })
+  const stop = store.stop.bind(store)
+  store.stop = async () => {
+    await stop()
+    await room.stop()
+  }
   nodeIds.set(store, nodeId)
   return store
 }

@@ -16,34 +16,28 @@ import type {
   SweepResult,
   TakenEntry,
 } from '@midge/protocol-core'
-import { Redis } from 'ioredis'
 import type { Logger } from '../ports.ts'
+import type { RedisRoom } from '../redis/room.ts'
 import { checkRedis, type Durability, type RedisWarning } from './check-redis.ts'
 import { Committer } from './committer.ts'
-import { watchConnection } from './connection-log.ts'
 import { GroupJobs } from './group-jobs.ts'
 import { RedisGroups } from './groups.ts'
 import { StoreKeys } from './keys.ts'
 import { Pokes } from './pokes.ts'
 import { RedisQueues } from './queues.ts'
-import { type ClientFactory, connectionOptions, RedisLink, toBrokerError } from './redis-link.ts'
+import { type RedisLink, toBrokerError } from './redis-link.ts'
 import { RetainedLookup } from './retained.ts'
+import { storeScripts } from './scripts.ts'
 import { RedisSessions } from './sessions.ts'
 import { RedisSweeper } from './sweeper.ts'
 
 export interface RedisStoreOptions {
-  /** `redis://[user:password@]host[:port][/db]` or `rediss://`; unused with `clientFactory`. */
-  url: string
+  /** Where its links come from; it is not closed with the store. */
+  room: RedisRoom
   nodeId: string
-  /** First part of every key; default `midge`. */
-  keyPrefix?: string
   limits: QueueLimits
   durability: Durability
   logger: Logger
-  /** Reaches Redis another way, for example through Sentinel. */
-  clientFactory?: ClientFactory
-  /** After this long a command's outcome is unknown; default 2,000. */
-  commandTimeoutMs?: number
 }
 
 /**
@@ -73,15 +67,10 @@ export class RedisStore implements Store {
   private hasUnknownCommit = false
 
   constructor(options: RedisStoreOptions) {
-    const factory = options.clientFactory ?? (overrides => new Redis(options.url, overrides))
-    const connection = connectionOptions(options.commandTimeoutMs)
-    const commands = factory(connection)
-    const subscriber = factory(connection)
-    watchConnection(commands, 'commands', options.logger)
-    watchConnection(subscriber, 'subscriber', options.logger)
+    const { room, logger } = options
     this.durability = options.durability
-    this.keys = new StoreKeys(options.keyPrefix ?? 'midge')
-    this.link = new RedisLink(commands, options.logger)
+    this.keys = new StoreKeys(room.keyPrefix)
+    this.link = room.commandLink('store', storeScripts())
     this.groups = new RedisGroups(this.link, this.keys)
     const jobs = new GroupJobs(this.link, this.keys, this.groups)
     this.sessions = new RedisSessions(this.link, this.keys, jobs)
@@ -94,8 +83,8 @@ export class RedisStore implements Store {
       nodeId,
       waitForReplica: options.durability === 'replicated',
     })
-    this.pokes = new Pokes(subscriber, this.link, `${this.keys.pokePrefix()}${nodeId}`, options.logger)
-    this.ready = Promise.all([this.pokes.ready, this.firstReady(commands)]).then(() => {})
+    this.pokes = new Pokes(room.listener(), `${this.keys.pokePrefix()}${nodeId}`, logger)
+    this.ready = Promise.all([this.pokes.ready, this.firstReady()]).then(() => {})
   }
 
   setListener(listener: StoreListener): void {
@@ -105,7 +94,7 @@ export class RedisStore implements Store {
 
   /** Reports settings of the server that break promises; see {@link checkRedis}. */
   check(): Promise<RedisWarning[]> {
-    return checkRedis(this.link.client, this.durability)
+    return checkRedis(this.link, this.durability)
   }
 
   open(request: OpenRequest): Promise<OpenedSession> {
@@ -238,22 +227,22 @@ export class RedisStore implements Store {
   }
 
   async ping(): Promise<void> {
-    await this.link.one({ command: 'ping', args: [] })
+    await this.link.one({ command: 'ping', args: [], near: '' })
     if (!this.hasUnknownCommit) return
     this.hasUnknownCommit = false
     this.listener?.onReconnected()
   }
 
   async stop(): Promise<void> {
-    this.pokes.stop()
+    this.pokes.setListener(undefined)
     await this.link.stop()
   }
 
   /** Later connections follow a break in which the outcome of commands was lost. */
-  private firstReady(commands: Redis): Promise<void> {
+  private firstReady(): Promise<void> {
     return new Promise(resolve => {
       let count = 0
-      commands.on('ready', () => {
+      this.link.onReady(() => {
         resolve()
         if (++count > 1) this.listener?.onReconnected()
       })

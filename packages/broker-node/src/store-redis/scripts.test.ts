@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { PARTITION_COUNT, PARTITION_TAGS, partitionOf, slotOf } from './hash-tag.ts'
+import { slotOf } from '../redis/slot.ts'
+import { PARTITION_COUNT, PARTITION_TAGS, partitionOf } from './hash-tag.ts'
 import { namesOf, StoreKeys } from './keys.ts'
-import { loadScripts, SCRIPT_NAMES } from './scripts.ts'
+import { SCRIPT_NAMES, storeScripts } from './scripts.ts'
 
 const source = new URL('../../src/store-redis/', import.meta.url)
 const repository = new URL('../../../../', import.meta.url)
@@ -13,7 +14,7 @@ describe('scripts', () => {
   it('are the files of the folder, each with a header and the count of its KEYS in its name', () => {
     const files = readdirSync(fileURLToPath(new URL('scripts/', source))).filter(name => name.endsWith('.lua'))
     assert.deepEqual(files.map(name => name.replace('.lua', '')).sort(), [...SCRIPT_NAMES].sort())
-    for (const [name, script] of loadScripts()) {
+    for (const [name, script] of storeScripts()) {
       assert.match(script.source, /^-- KEYS {2}/m, name)
       assert.match(script.source, /^-- Returns /m, name)
       if (name !== 'delete-group-n') assert.match(script.source, /^-- ARGV {2}/m, name)

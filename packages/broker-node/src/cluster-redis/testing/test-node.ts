@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Message, type RouteInterest, type Subscription } from '@midge/protocol-core'
-import type { Logger } from '../../ports.ts'
+import type { RedisRoom } from '../../redis/room.ts'
+import type { RedisSettings } from '../../redis/settings.ts'
+import { memoryLogger, testRoom } from '../../testing/redis-room.ts'
 import { createRedisCluster, type RedisCluster } from '../create-redis-cluster.ts'
-import type { ClusterTimings } from '../limits.ts'
+import type { ClusterTimings } from '../timings.ts'
 
 /** Times that let a test see a death within a second or two, on a busy machine. */
 export const FAST_TIMINGS: ClusterTimings = {
@@ -13,7 +15,6 @@ export const FAST_TIMINGS: ClusterTimings = {
   pollMs: 200,
   staleMs: 1_000,
   barrierMs: 500,
-  commandTimeoutMs: 1_000,
 }
 
 const encoder = new TextEncoder()
@@ -32,27 +33,11 @@ export function textMessage(topicName: string, payload: string, qos: 0 | 1 | 2 =
   })
 }
 
-/** A logger that keeps what it is told. */
-export function memoryLogger(lines: string[] = []): Logger {
-  const write = (level: string) => (fields: object, text: string) => {
-    lines.push(`${level} ${JSON.stringify(fields)} ${text}`)
-  }
-  const logger: Logger = {
-    trace: write('trace'),
-    debug: write('debug'),
-    info: write('info'),
-    warn: write('warn'),
-    error: write('error'),
-    isLevelEnabled: () => true,
-    child: () => logger,
-  }
-  return logger
-}
-
 /** A node without clients: it keeps everything its cluster adapters tell it. */
 export interface TestNode {
   nodeId: string
   cluster: RedisCluster
+  room: RedisRoom
   /** `<node> <instance> <filter>` → interest. */
   routes: Map<string, RouteInterest>
   /** `<instance> <client id> <filter>` → subscription. */
@@ -66,40 +51,52 @@ export interface TestNode {
   stop(): Promise<void>
 }
 
-/** Joins a node to the cluster at `url` and waits until both adapters have started. */
-export async function startNode(
-  url: string,
+/** The adapters of a node, not started, with the link reports and log lines that they make. */
+export function joinCluster(
+  redis: string | RedisSettings,
   nodeId: string,
   timings: Partial<ClusterTimings> = FAST_TIMINGS,
-  keyPrefix = 'test:',
-): Promise<TestNode> {
+  keyPrefix = 'test',
+): { cluster: RedisCluster; room: RedisRoom; events: string[]; log: string[]; stop(): Promise<void> } {
   const log: string[] = []
   const events: string[] = []
-  const cluster = await createRedisCluster({
-    url,
-    keyPrefix,
+  const logger = memoryLogger(log)
+  const room = testRoom(redis, { keyPrefix, logger })
+  const cluster = createRedisCluster({
+    room,
     nodeId,
-    logger: memoryLogger(log),
+    logger,
     timings,
     onDropped: (to, count) => events.push(`dropped ${to} ${count}`),
     onGap: (from, frames) => events.push(`gap ${from} ${frames}`),
     onUnreadable: reason => events.push(`unreadable ${reason}`),
   })
+  const stop = async (): Promise<void> => {
+    await cluster.stop()
+    await room.stop()
+  }
+  return { cluster, room, events, log, stop }
+}
+
+/** Joins a node to the cluster at `redis` and waits until both adapters have started. */
+export async function startNode(...where: Parameters<typeof joinCluster>): Promise<TestNode> {
+  const { cluster, room, events, log, stop } = joinCluster(...where)
   const node: TestNode = {
-    nodeId,
+    nodeId: where[1],
     cluster,
+    room,
     routes: new Map(),
     stored: new Map(),
     received: [],
     events,
     log,
     onMessage: undefined,
-    stop: () => cluster.stop(),
+    stop,
   }
   try {
     await Promise.all([startLink(node), startDirectory(node)])
   } catch (error) {
-    await cluster.stop()
+    await node.stop()
     throw error
   }
   return node

@@ -14,8 +14,6 @@ export interface ClusterTimings {
   staleMs: number
   /** Cap of the SUBACK barrier. */
   barrierMs: number
-  /** A reply that takes longer counts as lost. */
-  commandTimeoutMs: number
 }
 
 export const DEFAULT_TIMINGS: ClusterTimings = {
@@ -26,7 +24,6 @@ export const DEFAULT_TIMINGS: ClusterTimings = {
   pollMs: 1_000,
   staleMs: 3_000,
   barrierMs: 500,
-  commandTimeoutMs: 2_000,
 }
 
 /** When most of a cluster looks dead at once, the reaper rather doubts itself and waits this many times longer. */
@@ -58,11 +55,5 @@ export const TABLE_READ_COUNT = 200
 /** Rows per page of a full load. */
 export const TABLE_SCAN_COUNT = 1_000
 
-export const RETRY_FIRST_MS = 50
-export const RETRY_MAX_MS = 2_000
-
-/** @returns how long to wait before try number `attempt` (from 1): doubling, capped, with up to half as jitter */
-export function retryDelayMs(attempt: number): number {
-  const full = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(attempt - 1, 10))
-  return Math.round(full * (0.5 + Math.random() / 2))
-}
+/** How long a node that leaves waits for its last changes of a table to be written. */
+export const LAST_WRITES_MS = 2_000
