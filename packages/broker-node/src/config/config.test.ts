@@ -101,6 +101,7 @@ test('every key can be set by its environment variable and by --set', () => {
     if (Array.isArray(choices)) value = String(choices.at(-1))
     else if (kind === 'number') value = key.endsWith('.port') ? '4711' : String(json['maximum'])
     else if (kind === 'boolean') value = 'true'
+    else if (key === 'redis.addresses') value = 'redis-2:6380,[::1]:6379'
     else if (kind === 'list') value = '/a,/b'
     else if (meta.file === true) value = cert
     else if (key === 'redis.url') value = 'redis://127.0.0.1'
@@ -109,10 +110,30 @@ test('every key can be set by its environment variable and by --set', () => {
       `${group}keyFile=${cert}`,
       `${group}caFile=${cert}`,
     ])
-    const set = [...tls, 'limits.outputBufferBytesMax=1073741824'].filter(one => !one.startsWith(`${key}=`))
+    const redis = ['redis.url=rediss://127.0.0.1', `redis.tls.certFile=${cert}`, `redis.tls.keyFile=${cert}`]
+    if (key === 'redis.addresses') redis.push('redis.cluster=true')
+    if (key === 'redis.url') redis.length = 0
+    const set = [...tls, ...redis, 'limits.outputBufferBytesMax=1073741824'].filter(one => !one.startsWith(`${key}=`))
     assert.equal(load({ env: { [env]: value }, set }).origins.get(key), env, key)
     assert.equal(load({ set: [...set, `${key}=${value}`] }).origins.get(key), '--set', key)
   }
+})
+
+test('settings of Redis that contradict each other are refused', () => {
+  const refused = (...set: string[]): string => refusal({ set: ['redis.url=redis://127.0.0.1', ...set] })
+  assert.match(refused('redis.cluster=true', 'redis.sentinel.masterName=main'), /not both/)
+  assert.match(refused('redis.addresses=a:1'), /needs `redis.cluster` or `redis.sentinel.masterName`/)
+  assert.match(refused('redis.addresses=a b', 'redis.cluster=true'), /is host:port/)
+  assert.match(refused('redis.tls.servername=redis'), /`redis.tls.servername` needs a `redis.url` with rediss:/)
+  const cert = fileWith('redis.pem', 'x')
+  assert.match(refused(`redis.tls.certFile=${cert}`), /go together/)
+})
+
+test('secrets of Redis may come from files', () => {
+  const secret = fileWith('redis-password', 'hunter2\n')
+  const env = { MIDGE_REDIS_PASSWORD_FILE: secret, MIDGE_REDIS_SENTINEL_PASSWORD_FILE: secret }
+  const { redis } = load({ env }).config
+  assert.deepEqual([redis.password, redis.sentinel.password], ['hunter2', 'hunter2'])
 })
 
 test('an unknown key is named with the nearest known one and its place', () => {

@@ -3,6 +3,8 @@ import { CONFIG_KEYS, type ConfigKey } from './config-keys.ts'
 const TITLES: Readonly<Record<string, string>> = {
   '': 'Node',
   redis: 'Redis',
+  'redis.sentinel': 'Redis behind Sentinel',
+  'redis.tls': 'Redis over TLS',
   'listeners.tcp': 'MQTT over TCP',
   'listeners.tls': 'MQTT over TLS',
   'listeners.ws': 'MQTT over WebSocket',

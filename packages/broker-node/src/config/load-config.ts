@@ -191,8 +191,24 @@ function checkTls(config: Config): void {
   }
 }
 
+function checkRedis({ url, addresses, cluster, sentinel, tls }: Config['redis']): void {
+  if (cluster && sentinel.masterName !== undefined) {
+    throw invalid('set `redis.cluster` or `redis.sentinel.masterName`, not both')
+  }
+  if (addresses.length > 0 && !cluster && sentinel.masterName === undefined) {
+    throw invalid('`redis.addresses` needs `redis.cluster` or `redis.sentinel.masterName`')
+  }
+  if ((tls.certFile === undefined) !== (tls.keyFile === undefined)) {
+    throw invalid('`redis.tls.certFile` and `redis.tls.keyFile` go together')
+  }
+  const isPlain = url !== undefined && !url.startsWith('rediss:')
+  const unused = Object.entries(tls).find(([, value]) => value !== undefined)
+  if (isPlain && unused !== undefined) throw invalid(`\`redis.tls.${unused[0]}\` needs a \`redis.url\` with rediss://`)
+}
+
 function checkRelations(config: Config): void {
   checkTls(config)
+  checkRedis(config.redis)
   const { limits, listeners, http } = config
   if (limits.onlineQueueMessages < limits.receiveMax) {
     throw invalid('`limits.onlineQueueMessages` has to be at least `limits.receiveMax`')

@@ -140,9 +140,46 @@ const schema = z.strictObject({
   redis: z.strictObject({
     url: key(
       absent(z.string().regex(/^rediss?:\/\/\S+$/, 'starts with redis:// or rediss://')),
-      'Redis that the nodes of a cluster share; absent means one node on its embedded store.',
+      'Redis that the nodes of a cluster share, `redis://[user:password@]host[:port][/db]` or `rediss://` for TLS; absent means one node on its embedded store.',
       { secret: true, defaultText: 'none' },
     ),
+    addresses: key(
+      z.array(z.string().regex(/^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?$/, 'is host:port')).default([]),
+      'Further addresses, `host:port`, of Sentinels or of nodes of the Redis Cluster, for when the one of `url` is away.',
+    ),
+    username: key(absent(text(256)), 'User in Redis (ACL); instead of the one in `url`.'),
+    password: key(absent(text(1024)), 'Password in Redis; instead of the one in `url`.', {
+      secret: true,
+      defaultText: 'none',
+    }),
+    cluster: key(
+      z.boolean().default(false),
+      'The addresses are nodes of a Redis Cluster; those that are not named are found.',
+    ),
+    sentinel: z.strictObject({
+      masterName: key(
+        absent(text(256)),
+        'Name of the master that Sentinels watch; with it, the addresses are those of Sentinels (default port 26379).',
+      ),
+      username: key(absent(text(256)), 'User in the Sentinels, if they ask for one.'),
+      password: key(absent(text(1024)), 'Password in the Sentinels, if they ask for one.', {
+        secret: true,
+        defaultText: 'none',
+      }),
+    }),
+    tls: z.strictObject({
+      caFile: key(
+        absent(text()),
+        'PEM file with the authorities that sign the certificates of Redis; absent means those of the system.',
+        { file: true },
+      ),
+      certFile: key(absent(text()), 'PEM file with the certificate that this node shows to Redis.', { file: true }),
+      keyFile: key(absent(text()), 'PEM file with the private key of `certFile`.', { file: true }),
+      servername: key(
+        absent(text(255)),
+        'Name that the certificates of Redis have to hold, where it is not the host of the address.',
+      ),
+    }),
     keyPrefix: key(
       z
         .string()

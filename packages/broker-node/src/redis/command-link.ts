@@ -89,6 +89,11 @@ export class CommandLink<Name extends string = string> {
     return this.servers.areWhole()
   }
 
+  /** True while all servers answer in time. */
+  get isUp(): boolean {
+    return this.health.state === 'up'
+  }
+
   /** Adds a receiver of every moment at which all servers answer over new connections, the first time included. */
   onReady(handler: () => void): void {
     this.readyHandlers.push(handler)

@@ -19,7 +19,7 @@ export function textOf(error: unknown): string {
  * word into the middle when a script ran into it: `ERR Error running script …: -READONLY You can't …`.
  */
 export function isDemoted(error: unknown): boolean {
-  return error instanceof Error && /(?:^|-)(?:READONLY|MASTERDOWN|LOADING|CLUSTERDOWN)\b/.test(error.message)
+  return error instanceof Error && /(?:^|-)(?:READONLY|MASTERDOWN|LOADING)\b/.test(error.message)
 }
 
 /** True for an answer by which a Redis Cluster sends a command elsewhere: it has not been executed. */

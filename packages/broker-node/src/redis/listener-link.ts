@@ -5,8 +5,8 @@ import type { LinkHealth } from './health.ts'
 import type { RedisTarget } from './settings.ts'
 
 /** Between two echoes; a channel that has not shown its own echo for {@link SILENT_MS} is deaf. */
-const ECHO_INTERVAL_MS = 500
-const SILENT_MS = 2_000
+const ECHO_INTERVAL_MS = 400
+const SILENT_MS = 2_300
 /** A channel that the server refuses is tried again after this. */
 const REFUSED_RETRY_MS = 10_000
 const ECHO = ''
@@ -31,7 +31,7 @@ export interface ListenerLinkOptions {
   target: RedisTarget
   name: string
   health: LinkHealth
-  /** Sends a message to a channel; false when that cannot be expected to work at the moment. */
+  /** Sends a message to a channel; false when the way there does not answer. */
   publish(channel: string, message: string): boolean
   /** The connection is made anew because a channel was silent. */
   onDeaf(): void
@@ -85,7 +85,7 @@ export class ListenerLink {
       await this.client.subscribe(channel.name)
     } catch (error) {
       if (isReply(error)) this.refused(channel, String(error))
-      else if (this.client.status === 'ready') this.reconnect(channel, 'subscribing is not answered')
+      else if (this.client.status === 'ready') this.reconnect('subscribing is not answered')
       return
     }
     channel.state = 'open'
@@ -117,21 +117,25 @@ export class ListenerLink {
     for (const channel of this.channels.values()) {
       if (channel.state === 'refused' && nowMs - channel.heardAtMs > REFUSED_RETRY_MS) void this.subscribe(channel)
       if (channel.state !== 'open' || !channel.hasEcho) continue
-      // Without a way to speak, silence says nothing.
-      if (!this.options.publish(channel.name, ECHO)) channel.heardAtMs = nowMs
-      else if (nowMs - channel.heardAtMs > SILENT_MS) {
-        this.reconnect(channel, 'no echo')
-        return
-      }
+      const isSpoken = this.options.publish(channel.name, ECHO)
+      if (nowMs - channel.heardAtMs <= SILENT_MS) continue
+      // When Redis does not take what is said, it is not the listener that is deaf.
+      if (isSpoken) this.deaf(channel, 'no echo')
+      else this.reconnect('no echo')
+      return
     }
   }
 
-  private reconnect(channel: Channel, reason: string): void {
-    this.options.onDeaf()
-    this.options.logger.warn(
-      { event: 'redis.deaf', channel: channel.name, reason },
-      'Redis brings no messages: connecting anew',
-    )
+  private deaf(channel: Channel, reason: string): void {
+    const { logger, onDeaf } = this.options
+    onDeaf()
+    logger.warn({ event: 'redis.deaf', channel: channel.name, reason }, 'Redis brings no messages: connecting anew')
+    // Not an outage: everything else works.
+    this.options.health.suspect()
+    this.client.disconnect(true)
+  }
+
+  private reconnect(reason: string): void {
     this.options.health.down(reason)
     this.client.disconnect(true)
   }

@@ -6,7 +6,7 @@ import type { Servers } from './servers.ts'
 /** Between two probes of a server. */
 const PROBE_INTERVAL_MS = 500
 /** An answer that takes longer makes a link suspect. */
-const LATE_MS = 1_000
+const LATE_MS = 800
 /** A server that has not answered for this long is taken for dead, whatever its socket says. */
 const SILENT_MS = 2_000
 
@@ -87,6 +87,7 @@ export class LinkProbe {
     if (isReply(error)) {
       // An answer like MOVED or NOPERM is one too.
       if (isDemoted(error)) this.giveUp(server, textOf(error))
+      else if (textOf(error).startsWith('CLUSTERDOWN')) this.isOut(server, textOf(error))
       else this.heard(server)
     } else if (server.status !== 'ready') this.forget(server)
   }
@@ -97,8 +98,12 @@ export class LinkProbe {
   }
 
   private giveUp(server: Redis, reason: string): void {
+    this.isOut(server, reason)
+    server.disconnect(true)
+  }
+
+  private isOut(server: Redis, reason: string): void {
     this.forget(server)
     this.health.down(`${server.options.host}:${server.options.port}: ${reason}`)
-    server.disconnect(true)
   }
 }

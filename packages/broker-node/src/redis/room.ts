@@ -95,6 +95,6 @@ export class RedisRoom {
     const link = this.commandLinks.find(link => link.isReady)
     if (link === undefined) return false
     void link.run([{ command: 'publish', args: [channel, message], near: '' }])
-    return true
+    return link.isUp
   }
 }

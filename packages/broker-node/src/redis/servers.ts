@@ -48,8 +48,9 @@ class ClusterServers implements Servers {
     this.cluster = cluster
   }
 
+  /** None before the client is ready: its own first steps fail when somebody else connects its servers. */
   all(): Redis[] {
-    return this.cluster.nodes('master')
+    return this.cluster.status === 'ready' ? this.cluster.nodes('master') : []
   }
 
   finder(): (key: string) => Redis | undefined {

@@ -1,31 +1,32 @@
-import assert from 'node:assert/strict'
 import { after, before } from 'node:test'
 import { CONTRACT_LIMITS, type MakeStore, storeContract } from '@midge/protocol-core/testing'
 import { Redis } from 'ioredis'
-import { startRedis, type TestRedis } from '../testing/redis-server.ts'
+import { testRoom } from '../testing/redis-room.ts'
+import { startRedis } from '../testing/redis-server.ts'
+import { startRedisCluster, type TestTopology } from '../testing/redis-topologies.ts'
 import type { RedisStore } from './index.ts'
 import { connect } from './redis-store.test.support.ts'
 
-/** Stores on one server that all tests of a suite share, emptied for each. */
-function storesOn(args: string[], prepare: (admin: Redis) => Promise<void>): MakeStore {
-  let redis: TestRedis
-  let admin: Redis
+/** Stores on servers that all tests of a suite share, emptied for each. */
+function storesOn(start: () => Promise<TestTopology>): MakeStore {
+  let topology: TestTopology
+  let admins: Redis[]
   before(async () => {
-    redis = await startRedis(args)
-    admin = new Redis(redis.url, { disableClientInfo: true, enableReadyCheck: false })
-    await prepare(admin)
+    topology = await start()
+    admins = topology.servers.map(({ url }) => new Redis(url, { disableClientInfo: true, enableReadyCheck: false }))
   })
   after(async () => {
-    admin.disconnect()
-    await redis.stop()
+    for (const admin of admins) admin.disconnect()
+    await topology.stop()
   })
   const open = async (): Promise<RedisStore> => {
-    const store = connect(redis.url, 'node-1', { limits: CONTRACT_LIMITS, commandTimeoutMs: 2_000 })
+    const room = testRoom(topology.settings, { commandTimeoutMs: 2_000 })
+    const store = connect('', 'node-1', { limits: CONTRACT_LIMITS, room })
     await store.ready
     return store
   }
   return async () => {
-    await admin.flushall()
+    await Promise.all(admins.map(admin => admin.flushall()))
     let store = await open()
     return {
       store,
@@ -41,17 +42,13 @@ function storesOn(args: string[], prepare: (admin: Redis) => Promise<void>): Mak
 
 storeContract(
   'redis',
-  storesOn([], async () => {}),
+  storesOn(async () => {
+    const server = await startRedis()
+    return { settings: { url: server.url }, servers: [server], stop: () => server.stop() }
+  }),
 )
 
-// A cluster of one node has all keys, and still refuses a script whose keys are in different slots.
 storeContract(
-  'redis in cluster mode',
-  storesOn(['--cluster-enabled', 'yes'], async admin => {
-    await admin.cluster('ADDSLOTS', ...Array.from({ length: 16_384 }, (_, slot) => slot))
-    while (!(await admin.cluster('INFO')).includes('cluster_state:ok')) {
-      await new Promise(resolve => setTimeout(resolve, 20))
-    }
-    await assert.rejects(admin.mget('a', 'b'), /CROSSSLOT/)
-  }),
+  'redis cluster',
+  storesOn(() => startRedisCluster()),
 )
