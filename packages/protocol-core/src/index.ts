@@ -39,13 +39,14 @@ export { BrokerError, ProtocolError } from './errors.ts'
 export type { ExactChangeListener, TopicSlots } from './filter-changes.ts'
 export { FilterChanges } from './filter-changes.ts'
 export { FilterIndex, FilterNode } from './filter-index.ts'
-export { FrameReader, FrameWriter } from './frame.ts'
 export { instanceKey } from './instance-key.ts'
 export { keepAliveTimeoutMs } from './keep-alive.ts'
 export { FIXED_HEADER_BYTES_MAX, PACKET_BYTES_MAX, RECEIVE_MAXIMUM_DEFAULT, STRING_BYTES_MAX } from './limits.ts'
 export { MatchCache } from './match-cache.ts'
 export type { MessageFields } from './message.ts'
 export { EMPTY_BYTES, Message, remainingExpirySeconds } from './message.ts'
+export type { NodeCommand, TakeoverAnswer } from './node-command.ts'
+export { FrameReader, FrameWriter } from './node-frame.ts'
 export type {
   AckPacket,
   AuthPacket,

@@ -1,4 +1,5 @@
 import type { Message } from './message.ts'
+import type { TakeoverAnswer } from './node-command.ts'
 import type { InstanceName } from './ports/instance-name.ts'
 import type { Subscription } from './ports/subscription.ts'
 import type { PublishRun } from './publish-run.ts'
@@ -57,8 +58,13 @@ export interface LinkListener {
   onRun(instance: InstanceName, run: PublishRun): void
   /** A group with members here has messages to take. */
   onGroupGrew(instance: InstanceName, group: string): void
-  /** Another node opened this client id with a newer epoch: close the connection of `epoch` or older. */
-  onTakeover(instance: InstanceName, clientId: string, epoch: number): void
+  /**
+   * Another node opened this client id with a newer epoch: close the connection of `epoch` or older.
+   * @returns how that connection ended; the other node may wait for it
+   */
+  onTakeover(instance: InstanceName, clientId: string, epoch: number): TakeoverAnswer | Promise<TakeoverAnswer>
+  /** Close the connection of this client, if it has one here, with this reason code. */
+  onKick(instance: InstanceName, clientId: string, reasonCode: number): void
   /** A node joined or left the cluster. */
   onNodesChanged(liveNodeIds: string[]): void
   /** A node died (lease expired) and this node was elected to clean up after it. */
@@ -81,7 +87,13 @@ export interface NodeLink {
   /** Queues a run for a node, as one entry; the bytes are copied before the call returns. */
   sendRun(nodeId: string, instance: InstanceName, run: PublishRun): void
   pokeGroup(nodeId: string, instance: InstanceName, group: string): void
-  takeover(nodeId: string, instance: InstanceName, clientId: string, epoch: number): void
+  /**
+   * Makes a node close its connection of this client with `epoch` or older. Arrives as surely as messages do.
+   * @returns what the node answers; `unknown` when it is gone or dead, or has not answered within a second. Never rejects.
+   */
+  takeover(nodeId: string, instance: InstanceName, clientId: string, epoch: number): Promise<TakeoverAnswer>
+  /** Makes a node close the connection of a client; arrives as surely as messages do. */
+  kick(nodeId: string, instance: InstanceName, clientId: string, reasonCode: number): void
   /** Resolves when everything sent so far is in the inboxes; rejects with `MIDGE_STORE_UNAVAILABLE`. */
   flushed(): Promise<void>
   /** True while the lease is valid. */

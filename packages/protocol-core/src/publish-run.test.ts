@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FrameReader, FrameWriter } from './frame.ts'
+import { FrameReader, FrameWriter } from './node-frame.ts'
 import { PublishRun } from './publish-run.ts'
 
 const TOPIC = Uint8Array.from([0x61, 0x2f, 0x62])

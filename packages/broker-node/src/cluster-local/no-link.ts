@@ -1,4 +1,4 @@
-import type { InstanceName, LinkListener, Message, NodeLink, PublishRun } from '@midge/protocol-core'
+import type { InstanceName, LinkListener, Message, NodeLink, PublishRun, TakeoverAnswer } from '@midge/protocol-core'
 
 /**
  * The link of a node that runs alone: it has no peers and always its lease.
@@ -27,8 +27,13 @@ export class NoLink implements NodeLink {
     // No other node exists.
   }
 
-  takeover(_nodeId: string, _instance: InstanceName, _clientId: string, _epoch: number): void {
-    // No other node exists: a takeover within this one is the engine's own business.
+  /** A takeover within this node is the engine's own business. */
+  takeover(_nodeId: string, _instance: InstanceName, _clientId: string, _epoch: number): Promise<TakeoverAnswer> {
+    return Promise.resolve('unknown')
+  }
+
+  kick(_nodeId: string, _instance: InstanceName, _clientId: string, _reasonCode: number): void {
+    // No other node exists.
   }
 
   flushed(): Promise<void> {

@@ -21,8 +21,6 @@ export type ControlMessage =
   | { kind: 'changed'; table: string }
   /** `nodeId` has applied a table up to `version`. */
   | { kind: 'applied'; nodeId: string; table: string; epoch: string; version: number }
-  /** See `LinkListener.onTakeover`. */
-  | { kind: 'takeover'; instance: string; clientId: string; epoch: number }
 
 type ControlHandler = (message: ControlMessage) => void
 
@@ -128,8 +126,6 @@ function parseControl(payload: unknown): ControlMessage | undefined {
       return isText('table') ? (value as ControlMessage) : undefined
     case 'applied':
       return isText('nodeId', 'table', 'epoch') && isCount('version') ? (value as ControlMessage) : undefined
-    case 'takeover':
-      return isText('instance', 'clientId') && isCount('epoch') ? (value as ControlMessage) : undefined
     default:
       return undefined
   }

@@ -56,6 +56,7 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     bus,
     registry,
     keys,
+    takeoverAnswerMs: timings.takeoverAnswerMs,
     logger,
   })
   const stop = async (): Promise<void> => {

@@ -120,6 +120,13 @@ export class NodeRegistry {
     return nodeId === this.nodeId || this.peers.has(nodeId)
   }
 
+  /** Looks at the registry again for a node that is not known. */
+  async isFound(nodeId: string): Promise<boolean> {
+    this.refresh()
+    await this.beating
+    return this.isKnown(nodeId)
+  }
+
   hasLease(): boolean {
     return this.leaseHeld && performance.now() - this.confirmedAtMs < this.options.timings.leaseMs
   }

@@ -1,4 +1,11 @@
-import { BrokerError, FrameWriter, type InstanceName, type Message, type PublishRun } from '@midge/protocol-core'
+import {
+  BrokerError,
+  FrameWriter,
+  type InstanceName,
+  type Message,
+  type NodeCommand,
+  type PublishRun,
+} from '@midge/protocol-core'
 import { FRAMES_IN_FLIGHT_MAX, OUTBOX_BYTES_MAX } from './timings.ts'
 
 /** A frame on its way, with the sequence number that is inside it. */
@@ -103,6 +110,13 @@ export class Outbox {
     this.writer.appendRun(instance, run)
   }
 
+  /** Not bounded by bytes: commands are few, and each of them has to arrive. */
+  command(command: NodeCommand): void {
+    if (this.writer.appendCommand(command)) return
+    this.takeFrame()
+    this.writer.appendCommand(command)
+  }
+
   poke(instance: InstanceName, group: string): void {
     if (this.writer.appendPoke(instance, group)) return
     this.takeFrame()
@@ -168,7 +182,7 @@ export class Outbox {
     this.frames.shift()
     this.inFlight--
     this.queuedBytes -= frame.bytes.length
-    if (!hasInbox) this.options.onDropped(frame.count)
+    if (!hasInbox && frame.count > 0) this.options.onDropped(frame.count)
     this.payWaiters(frame.sequence)
     if (this.mayTake()) this.takeFrame()
     else this.pump()

@@ -3,7 +3,7 @@ import { after, afterEach, before, test } from 'node:test'
 import { FrameWriter, PublishRun } from '@midge/protocol-core'
 import { Redis } from 'ioredis'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
-import { startNode, type TestNode, textMessage, until } from './testing/test-node.ts'
+import { FAST_TIMINGS, startNode, type TestNode, textMessage, until } from './testing/test-node.ts'
 
 let redis: TestRedis
 let admin: Redis
@@ -99,13 +99,75 @@ test('messages of one tick share a frame; groups, pokes and takeovers arrive', a
   a.cluster.link.send('b', 'one', textMessage('x', '1'), ['$share/g/x'])
   a.cluster.link.send('b', 'two', textMessage('x', '2'), [])
   a.cluster.link.pokeGroup('b', 'one', '$share/g/x')
-  a.cluster.link.takeover('b', 'one', 'client', 7)
-  await until('all', () => b.events.includes('grew one $share/g/x') && b.events.includes('takeover one client 7'))
+  void a.cluster.link.takeover('b', 'one', 'client', 7)
+  a.cluster.link.kick('b', 'one', 'client', 0x98)
+  await until('all', () => b.events.includes('kick one client 152'))
+  assert.deepEqual(b.events.slice(-3), ['grew one $share/g/x', 'takeover one client 7', 'kick one client 152'])
   assert.equal(a.cluster.link.framesSent, 1)
   assert.deepEqual(b.received, [
     { instance: 'one', topicName: 'x', payload: '1', groups: ['$share/g/x'] },
     { instance: 'two', topicName: 'x', payload: '2', groups: [] },
   ])
+})
+
+test('a takeover tells how the older connection ended, at once for a node that is not there, in time for a silent one', async () => {
+  const [a, b] = await joinBoth()
+  const ask = (nodeId: string): Promise<string> => a.cluster.link.takeover(nodeId, 'default', 'c', 1)
+  for (const answer of ['goodbye', 'released', 'unknown'] as const) {
+    b.onTakeover = () => answer
+    assert.equal(await ask('b'), answer)
+  }
+  b.onTakeover = () => Promise.resolve('goodbye')
+  assert.equal(await ask('b'), 'goodbye')
+
+  const startMs = performance.now()
+  assert.equal(await ask('nobody'), 'unknown')
+  assert.ok(
+    performance.now() - startMs < FAST_TIMINGS.takeoverAnswerMs / 2,
+    'a node that is not registered is not waited for',
+  )
+
+  b.onTakeover = () => Promise.reject(new Error('a bug'))
+  assert.equal(await ask('b'), 'unknown')
+  assert.ok(b.log.some(line => line.includes('cluster.takeover_failed')))
+  b.onTakeover = () => new Promise(() => undefined)
+  const askedMs = performance.now()
+  assert.equal(await ask('b'), 'unknown')
+  assert.ok(performance.now() - askedMs >= FAST_TIMINGS.takeoverAnswerMs - 5)
+
+  const left = ask('b')
+  await b.stop()
+  assert.equal(await left, 'unknown')
+})
+
+test('commands arrive although Redis was away when they were given, and although the bus is silent', async () => {
+  await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', 'resetchannels', '+@all')
+  const settings = { url: redis.url, username: 'mute', password: 'pw' }
+  const [a, b] = await Promise.all(['a', 'b'].map(nodeId => startNode(settings, nodeId)))
+  assert.ok(a && b)
+  nodes.push(a, b)
+  await until('they meet', () => [a, b].every(node => node.cluster.link.peers().length === 1))
+  for (const node of [a, b]) assert.ok(node.log.some(line => line.includes('redis.channel_refused')))
+  for (let epoch = 1; epoch <= 10; epoch++) {
+    assert.equal(await a.cluster.link.takeover('b', 'default', 'c', epoch), 'released')
+  }
+  for (const id of await connectionsOf('cluster', 2)) await admin.client('KILL', 'ID', id)
+  a.cluster.link.kick('b', 'default', 'c', 0x98)
+  await until('the kick', () => b.events.includes('kick default c 152'))
+})
+
+test('a command of a later release is skipped and counted; what follows it arrives', async () => {
+  const b = await join('b')
+  const writer = new FrameWriter('x', 1)
+  // What a later release might say: only this one's types forbid it.
+  writer.appendCommand({ kind: 'dance' } as never)
+  writer.append('default', textMessage('t', 'after'), [])
+  await admin.xadd('test:inbox:{b}', 'NOMKSTREAM', '*', 'f', Buffer.from(writer.take()))
+  await until('the message', () => b.received.length === 1)
+  assert.deepEqual(
+    b.events.filter(event => event.startsWith('unreadable')),
+    ['unreadable unknown command'],
+  )
 })
 
 test('the inbox goes on where it was after its connection was cut, with every message once', async () => {

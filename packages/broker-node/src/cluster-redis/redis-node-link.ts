@@ -3,8 +3,10 @@ import {
   type InstanceName,
   type LinkListener,
   type Message,
+  type NodeCommand,
   type NodeLink,
   type PublishRun,
+  type TakeoverAnswer,
 } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 import type { BlockingLink } from '../redis/blocking-link.ts'
@@ -16,6 +18,7 @@ import type { ClusterKeys } from './keys.ts'
 import type { NodeRegistry } from './node-registry.ts'
 import { FlushWaiter, Outbox } from './outbox.ts'
 import type { ClusterScript } from './scripts.ts'
+import { TakeoverRequests } from './takeover-requests.ts'
 import { INBOX_FRAMES_MAX } from './timings.ts'
 
 /** What the link reports besides its messages; all optional. */
@@ -36,14 +39,11 @@ export interface RedisNodeLinkOptions extends LinkReports {
   bus: ControlBus
   registry: NodeRegistry
   keys: ClusterKeys
+  takeoverAnswerMs: number
   logger: Logger
 }
 
-/**
- * {@link NodeLink} over Redis: an inbox stream per node, fed with frames; takeovers over the control bus.
- *
- * A takeover message may be lost with the bus; the store's session epoch then refuses the old connection's next write.
- */
+/** {@link NodeLink} over Redis: an inbox stream per node, fed with frames of messages and commands. */
 export class RedisNodeLink implements NodeLink {
   /** Frames and messages moved so far, both ways, for the metrics. */
   framesSent = 0
@@ -51,6 +51,7 @@ export class RedisNodeLink implements NodeLink {
   private readonly options: RedisNodeLinkOptions
   private readonly outboxes = new Map<string, Outbox>()
   private readonly frameReader = new FrameReader()
+  private readonly takeovers: TakeoverRequests
   private listener: LinkListener | undefined
   private inbox: InboxReader | undefined
   private inboxFromId = '$'
@@ -74,10 +75,7 @@ export class RedisNodeLink implements NodeLink {
       onDead: nodeId => this.listener?.onNodeDead(nodeId),
       onLeaseLost: () => this.listener?.onLeaseLost(),
     })
-    options.bus.onMessage(message => {
-      if (message.kind !== 'takeover') return
-      this.listener?.onTakeover(message.instance, message.clientId, message.epoch)
-    })
+    this.takeovers = new TakeoverRequests(options.takeoverAnswerMs)
   }
 
   async start(listener: LinkListener): Promise<void> {
@@ -124,8 +122,22 @@ export class RedisNodeLink implements NodeLink {
     if (!outbox.isDirty) this.markDirty(outbox)
   }
 
-  takeover(nodeId: string, instance: InstanceName, clientId: string, epoch: number): void {
-    this.options.bus.sendTo(nodeId, { kind: 'takeover', instance, clientId, epoch })
+  takeover(nodeId: string, instance: InstanceName, clientId: string, epoch: number): Promise<TakeoverAnswer> {
+    const { registry } = this.options
+    const { id, answer } = this.takeovers.ask(nodeId)
+    const ask = (isThere: boolean): void => {
+      if (isThere) this.command(nodeId, { kind: 'takeover', request: id, instance, clientId, epoch })
+      // A node that has lost its lease obeys when it wakes up; nobody waits for that.
+      if (!isThere || !registry.mayServe(nodeId)) this.takeovers.settle(id, 'unknown')
+    }
+    if (registry.isKnown(nodeId)) ask(true)
+    else void registry.isFound(nodeId).then(ask)
+    return answer
+  }
+
+  kick(nodeId: string, instance: InstanceName, clientId: string, reasonCode: number): void {
+    if (nodeId === this.options.registry.nodeId) this.listener?.onKick(instance, clientId, reasonCode)
+    else this.command(nodeId, { kind: 'kick', instance, clientId, reasonCode })
   }
 
   flushed(): Promise<void> {
@@ -141,6 +153,7 @@ export class RedisNodeLink implements NodeLink {
   }
 
   async stop(): Promise<void> {
+    this.takeovers.stop()
     await this.flushed().catch(() => undefined)
     await this.inbox?.stop()
     await this.options.registry.stop()
@@ -163,7 +176,10 @@ export class RedisNodeLink implements NodeLink {
         // A frame is a batch already.
         commands.flush()
         const entryId = await added
-        if (entryId === null) registry.reportMissingInbox()
+        if (entryId === null) {
+          registry.reportMissingInbox()
+          this.takeovers.forget(nodeId)
+        }
         return entryId !== null
       },
       untilHealthy: () => gate.healthy(),
@@ -215,8 +231,44 @@ export class RedisNodeLink implements NodeLink {
     while (reader.next()) {
       if (reader.message !== undefined) listener.onMessage(reader.instance, reader.message, reader.groups)
       else if (reader.run !== undefined) listener.onRun(reader.instance, reader.run)
+      else if (reader.command !== undefined) this.obey(reader.nodeId, reader.command, listener)
       else listener.onGroupGrew(reader.instance, reader.group)
     }
+    for (let i = 0; i < reader.unknownCommands; i++) this.options.onUnreadable?.('unknown command')
+  }
+
+  private obey(senderNodeId: string, command: NodeCommand, listener: LinkListener): void {
+    switch (command.kind) {
+      case 'takeover':
+        void this.answerTakeover(senderNodeId, command, listener)
+        break
+      case 'takeoverAnswer':
+        this.takeovers.settle(command.request, command.answer)
+        break
+      case 'kick':
+        listener.onKick(command.instance, command.clientId, command.reasonCode)
+    }
+  }
+
+  private async answerTakeover(
+    nodeId: string,
+    { request, instance, clientId, epoch }: NodeCommand & { kind: 'takeover' },
+    listener: LinkListener,
+  ): Promise<void> {
+    let answer: TakeoverAnswer = 'unknown'
+    try {
+      answer = await listener.onTakeover(instance, clientId, epoch)
+    } catch (error) {
+      const { logger } = this.options
+      logger.error({ event: 'cluster.takeover_failed', reason: String(error) }, 'handling a takeover failed')
+    }
+    this.command(nodeId, { kind: 'takeoverAnswer', request, answer })
+  }
+
+  private command(nodeId: string, command: NodeCommand): void {
+    const outbox = this.outboxes.get(nodeId) ?? this.openOutbox(nodeId)
+    outbox.command(command)
+    if (!outbox.isDirty) this.markDirty(outbox)
   }
 
   private tellPeers(): void {
@@ -228,6 +280,7 @@ export class RedisNodeLink implements NodeLink {
   }
 
   private forget(nodeId: string): void {
+    this.takeovers.forget(nodeId)
     this.outboxes.get(nodeId)?.close()
     this.outboxes.delete(nodeId)
     this.inbox?.forget(nodeId)

@@ -14,6 +14,8 @@ export interface ClusterTimings {
   staleMs: number
   /** Cap of the SUBACK barrier. */
   barrierMs: number
+  /** How long a takeover waits for what the older owner says. */
+  takeoverAnswerMs: number
 }
 
 export const DEFAULT_TIMINGS: ClusterTimings = {
@@ -24,6 +26,7 @@ export const DEFAULT_TIMINGS: ClusterTimings = {
   pollMs: 1_000,
   staleMs: 3_000,
   barrierMs: 500,
+  takeoverAnswerMs: 1_000,
 }
 
 /** When most of a cluster looks dead at once, the reaper rather doubts itself and waits this many times longer. */

@@ -146,7 +146,13 @@ export class BrokerCore {
       onMessage: (instance, message, groups) => this.publisher.onRemote(instance, message, groups),
       onRun: (instance, run) => this.publisher.onRemoteRun(instance, run),
       onGroupGrew: (instance, group) => this.groups.onGrew(instance, group),
-      onTakeover: (instance, clientId, epoch) => this.onTakeover(instance, clientId, epoch),
+      onTakeover: (instance, clientId, epoch) => {
+        this.onTakeover(instance, clientId, epoch)
+        return 'released'
+      },
+      onKick: (instance, clientId, reasonCode) => {
+        this.sessions.sessionOf(instance, clientId)?.outlet.close(reasonCode, 'closed by an operator')
+      },
       onNodesChanged: nodeIds => {
         logger.info({ event: 'cluster.nodes', nodes: nodeIds }, `nodes in the cluster: ${nodeIds.length}`)
       },

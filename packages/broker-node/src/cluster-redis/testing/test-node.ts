@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Message, type RouteInterest, type Subscription } from '@midge/protocol-core'
+import { Message, type RouteInterest, type Subscription, type TakeoverAnswer } from '@midge/protocol-core'
 import type { RedisRoom } from '../../redis/room.ts'
 import type { RedisSettings } from '../../redis/settings.ts'
 import { memoryLogger, testRoom } from '../../testing/redis-room.ts'
@@ -15,6 +15,7 @@ export const FAST_TIMINGS: ClusterTimings = {
   pollMs: 200,
   staleMs: 1_000,
   barrierMs: 500,
+  takeoverAnswerMs: 1_000,
 }
 
 const encoder = new TextEncoder()
@@ -48,6 +49,8 @@ export interface TestNode {
   log: string[]
   /** Set to count messages instead of keeping them. */
   onMessage: ((message: Message) => void) | undefined
+  /** What this node answers to a takeover. */
+  onTakeover: (clientId: string) => TakeoverAnswer | Promise<TakeoverAnswer>
   stop(): Promise<void>
 }
 
@@ -91,6 +94,7 @@ export async function startNode(...where: Parameters<typeof joinCluster>): Promi
     events,
     log,
     onMessage: undefined,
+    onTakeover: () => 'released',
     stop,
   }
   try {
@@ -116,7 +120,11 @@ function startLink(node: TestNode): Promise<void> {
       }
     },
     onGroupGrew: (instance, group) => events.push(`grew ${instance} ${group}`),
-    onTakeover: (instance, clientId, epoch) => events.push(`takeover ${instance} ${clientId} ${epoch}`),
+    onTakeover: (instance, clientId, epoch) => {
+      events.push(`takeover ${instance} ${clientId} ${epoch}`)
+      return node.onTakeover(clientId)
+    },
+    onKick: (instance, clientId, reasonCode) => events.push(`kick ${instance} ${clientId} ${reasonCode}`),
     onNodesChanged: ids => events.push(`nodes ${ids.join()}`),
     onNodeDead: nodeId => events.push(`dead ${nodeId}`),
     onLeaseLost: () => events.push('lease lost'),

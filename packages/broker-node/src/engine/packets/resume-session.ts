@@ -29,7 +29,7 @@ export function takeOverPrevious(parts: ResumeParts, session: Session, opened: O
   const { previous } = opened
   // A displaced connection of this node is closed by `register`.
   if (previous === undefined) return
-  if (previous.nodeId !== nodeId) link.takeover(previous.nodeId, instance, clientId, previous.epoch)
+  if (previous.nodeId !== nodeId) void link.takeover(previous.nodeId, instance, clientId, previous.epoch)
   // Its will may be due with the takeover.
   parts.sweeper.poke()
 }

@@ -1,5 +1,6 @@
 import { BrokerError } from './errors.ts'
 import { EMPTY_BYTES, Message } from './message.ts'
+import { decodeNodeCommand, encodeNodeCommand, type NodeCommand } from './node-command.ts'
 import type { InstanceName } from './ports/instance-name.ts'
 import { PublishRun } from './publish-run.ts'
 
@@ -13,6 +14,7 @@ import { PublishRun } from './publish-run.ts'
  *     message: unless "same topic": u16 + topic; with extras: u8 which, then u32 + properties, u48 expiry,
  *              u16 count of groups and u16 + group each; then u32 + payload
  *     poke:    u16 + group
+ *     command: always "same origin"; u32 + command, see `node-command.ts`; a reader skips one it does not know
  *     run:     unless "same topic": u16 + topic; u8 1 for v5 frames, u32 message count, u32 + PUBLISH frames
  *
  * Integers are big-endian. "Same" refers to the values written last in the same frame, at first empty: a burst of one publisher writes its
@@ -34,6 +36,7 @@ const KIND_MASK = 0x03
 const KIND_MESSAGE = 0
 const KIND_POKE = 1
 const KIND_RUN = 2
+const KIND_COMMAND = 3
 const QOS_SHIFT = 2
 const FLAG_RETAIN = 0x10
 const FLAG_SAME_TOPIC = 0x20
@@ -174,6 +177,18 @@ export class FrameWriter {
     return true
   }
 
+  /** Tells the receiver to do something; as {@link append} otherwise. */
+  appendCommand(command: NodeCommand): boolean {
+    const bytes = encodeNodeCommand(command)
+    if (!this.reserve(ENTRY_FIXED_BYTES + bytes.length)) return false
+    this.buffer[this.offset++] = KIND_COMMAND | FLAG_SAME_ORIGIN
+    this.writeU32(this.offset, bytes.length)
+    this.buffer.set(bytes, this.offset + 4)
+    this.offset += 4 + bytes.length
+    this.entries++
+    return true
+  }
+
   /** @returns the finished frame, owned by the caller; the writer starts the next one. Not for an empty frame. */
   take(): Uint8Array {
     const tail = this.headerBytes - HEADER_TAIL_BYTES
@@ -304,16 +319,20 @@ export class FrameReader {
   epoch = 0
   sequence = 0
   count = 0
+  /** Commands of the open frame that were skipped because this reader does not know their kind. */
+  unknownCommands = 0
 
   /** Of the current entry. */
   instance: InstanceName = ''
-  /** The message of the current entry; `undefined` when it is a run or a poke. */
+  /** The message of the current entry; `undefined` when it is another kind. */
   message: Message | undefined = undefined
-  /** The run of the current entry; `undefined` when it is a message or a poke. */
+  /** The run of the current entry; `undefined` when it is another kind. */
   run: PublishRun | undefined = undefined
+  /** The command of the current entry; `undefined` when it is another kind. */
+  command: NodeCommand | undefined = undefined
   /** Shared subscriptions that the message is for. */
   groups: string[] = NO_GROUPS
-  /** The group of a poke; '' when the entry is a message. */
+  /** The group of a poke; '' when the entry is another kind. */
   group = ''
 
   private bytes: Uint8Array = EMPTY_BYTES
@@ -336,6 +355,7 @@ export class FrameReader {
     this.sequence = this.readU48()
     this.count = this.readU16()
     this.left = this.count
+    this.unknownCommands = 0
     this.instance = ''
     this.publisherId = ''
     this.topic = NO_TEXT
@@ -344,11 +364,17 @@ export class FrameReader {
 
   /** Moves to the next entry. @returns false behind the last one */
   next(): boolean {
-    if (this.left === 0) {
-      if (this.offset !== this.bytes.length) throw invalid('bytes behind the last entry')
-      return false
+    while (this.left > 0) {
+      this.left--
+      if (this.readEntry()) return true
+      this.unknownCommands++
     }
-    this.left--
+    if (this.offset !== this.bytes.length) throw invalid('bytes behind the last entry')
+    return false
+  }
+
+  /** @returns false for a command of an unknown kind */
+  private readEntry(): boolean {
     const head = this.readU8()
     if ((head & FLAG_SAME_ORIGIN) === 0) {
       this.instance = this.readText(this.readU16()).text
@@ -356,13 +382,20 @@ export class FrameReader {
     }
     const kind = head & KIND_MASK
     this.run = undefined
+    this.command = undefined
     if (kind === KIND_MESSAGE) this.readMessage(head)
     else if (kind === KIND_RUN) this.readRun(head)
     else if (kind === KIND_POKE) {
       this.message = undefined
       this.groups = NO_GROUPS
       this.group = this.readText(this.readU16()).text
-    } else throw invalid('entry kind')
+    } else {
+      this.message = undefined
+      this.groups = NO_GROUPS
+      this.group = ''
+      this.command = decodeNodeCommand(this.readBytes(this.readU32()))
+      return this.command !== undefined
+    }
     return true
   }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BrokerError } from './errors.ts'
-import { FRAME_BYTES_MAX, FRAME_MESSAGES_MAX, FrameReader, FrameWriter } from './frame.ts'
 import { Message } from './message.ts'
+import { decodeNodeCommand } from './node-command.ts'
+import { FRAME_BYTES_MAX, FRAME_MESSAGES_MAX, FrameReader, FrameWriter } from './node-frame.ts'
 
 const utf8 = new TextEncoder()
 
@@ -178,4 +179,42 @@ test('random and damaged bytes raise MIDGE_ENVELOPE_INVALID and nothing else', (
     }
   }
   assert.ok(refused > 5_000)
+})
+
+test('commands stand between messages, and end no "same" of theirs', () => {
+  const commands = [
+    { kind: 'takeover', request: 2 ** 47, instance: 'ä', clientId: 'c"\\', epoch: 1_700_000_000_000 },
+    { kind: 'takeoverAnswer', request: 0, answer: 'goodbye' },
+    { kind: 'kick', instance: 'default', clientId: '', reasonCode: 0x98 },
+  ] as const
+  const writer = new FrameWriter('n', 1)
+  const seen: unknown[] = []
+  for (const command of commands) {
+    writer.append('default', messageOf('a/b', utf8.encode('x')), [])
+    assert.ok(writer.appendCommand(command))
+  }
+  assert.equal(writer.messageCount, commands.length)
+  const reader = new FrameReader()
+  assert.ok(reader.open(writer.take()))
+  while (reader.next()) seen.push(reader.command ?? reader.message?.topicName)
+  assert.deepEqual(
+    seen,
+    commands.flatMap(command => ['a/b', command]),
+  )
+})
+
+test('a damaged command is an error, one of an unknown kind is skipped', () => {
+  const decode = (text: string): unknown => decodeNodeCommand(new TextEncoder().encode(text))
+  assert.equal(decode('{"kind":"later","more":1}'), undefined)
+  for (const text of [
+    '',
+    '{',
+    '1',
+    'null',
+    '{"kind":"kick","instance":"i","clientId":"c","reasonCode":"9"}',
+    '{"kind":"takeover","instance":"i","clientId":1,"epoch":1,"request":1}',
+    '{"kind":"takeoverAnswer","request":1,"answer":"perhaps"}',
+  ]) {
+    assert.throws(() => decode(text), { code: 'MIDGE_ENVELOPE_INVALID' }, text)
+  }
 })
