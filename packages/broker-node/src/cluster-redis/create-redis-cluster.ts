@@ -3,6 +3,7 @@ import type { Directory, NodeLink } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 import { RetryGate } from '../redis/retry-gate.ts'
 import type { RedisRoom } from '../redis/room.ts'
+import { type BroadcastBus, createBroadcastBus } from './broadcast-bus.ts'
 import { ControlBus } from './control-bus.ts'
 import { ClusterKeys } from './keys.ts'
 import { NodeRegistry } from './node-registry.ts'
@@ -26,6 +27,11 @@ export interface RedisClusterOptions extends LinkReports {
 export interface RedisCluster {
   directory: Directory & Pick<RedisDirectory, 'sizes' | 'summaries'>
   link: NodeLink & Pick<RedisNodeLink, 'framesSent' | 'framesReceived'>
+  /**
+   * Opens an emitter whose events reach every node that has opened one: what Aedes calls `mq`. Events are lost while Redis
+   * is away or a node is not there; `close` only ends the emitter.
+   */
+  openMq(): BroadcastBus
   /** Leaves the cluster; `directory.stop` and `link.stop` are part of it. */
   stop(): Promise<void>
 }
@@ -59,6 +65,14 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     takeoverAnswerMs: timings.takeoverAnswerMs,
     logger,
   })
+  const openMq = (): BroadcastBus =>
+    createBroadcastBus({
+      commands: redis,
+      listener: room.listener(),
+      channels: [{ name: keys.mq(), hasEcho: false }],
+      channelOf: () => keys.mq(),
+      logger,
+    })
   const stop = async (): Promise<void> => {
     await directory.stop()
     gate.stop()
@@ -66,7 +80,7 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     inboxLink.disconnect()
     await redis.stop()
   }
-  return { directory, link, stop }
+  return { directory, link, openMq, stop }
 }
 
 function reportsOf({ onDropped, onGap, onUnreadable }: LinkReports): LinkReports {
