@@ -136,8 +136,10 @@ export class RedisNodeLink implements NodeLink {
   }
 
   kick(nodeId: string, instance: InstanceName, clientId: string, reasonCode: number): void {
-    if (nodeId === this.options.registry.nodeId) this.listener?.onKick(instance, clientId, reasonCode)
-    else this.command(nodeId, { kind: 'kick', instance, clientId, reasonCode })
+    const { registry } = this.options
+    if (nodeId === registry.nodeId) this.listener?.onKick(instance, clientId, reasonCode)
+    // A node that is not there has no clients.
+    else if (registry.isKnown(nodeId)) this.command(nodeId, { kind: 'kick', instance, clientId, reasonCode })
   }
 
   flushed(): Promise<void> {

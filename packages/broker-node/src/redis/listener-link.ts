@@ -9,6 +9,8 @@ const ECHO_INTERVAL_MS = 400
 const SILENT_MS = 2_300
 /** A channel that the server refuses is tried again after this. */
 const REFUSED_RETRY_MS = 10_000
+/** Deafness that comes again sooner is worth no line of its own; it is counted. */
+const DEAF_LOG_MS = 60_000
 const ECHO = ''
 
 /** Who listens on a channel. */
@@ -24,6 +26,7 @@ interface Channel {
   hasEcho: boolean
   state: 'closed' | 'subscribing' | 'open' | 'refused'
   heardAtMs: number
+  isRefusalTold: boolean
 }
 
 /** What a {@link ListenerLink} is made of. */
@@ -47,6 +50,7 @@ export class ListenerLink {
   private readonly options: ListenerLinkOptions
   private readonly channels = new Map<string, Channel>()
   private readonly timer: NodeJS.Timeout
+  private deafToldAtMs = Number.NEGATIVE_INFINITY
 
   constructor(options: ListenerLinkOptions) {
     this.options = options
@@ -63,7 +67,7 @@ export class ListenerLink {
 
   /** @param hasEcho - only for a channel of this node alone: each listener hears the echoes of all */
   listen(name: string, hasEcho: boolean, listener: ChannelListener): void {
-    const channel: Channel = { name, listener, hasEcho, state: 'closed', heardAtMs: 0 }
+    const channel: Channel = { name, listener, hasEcho, state: 'closed', heardAtMs: 0, isRefusalTold: false }
     this.channels.set(name, channel)
     if (this.client.status === 'ready') void this.subscribe(channel)
   }
@@ -90,18 +94,19 @@ export class ListenerLink {
     }
     channel.state = 'open'
     channel.heardAtMs = performance.now()
+    channel.isRefusalTold = false
     this.options.health.up()
     channel.listener.onListening()
   }
 
   private refused(channel: Channel, reason: string): void {
+    const { logger, health } = this.options
     channel.state = 'refused'
     channel.heardAtMs = performance.now()
-    this.options.logger.warn(
-      { event: 'redis.channel_refused', channel: channel.name, reason },
-      'Redis refuses a channel',
-    )
-    this.options.health.up()
+    health.up()
+    if (channel.isRefusalTold) return
+    channel.isRefusalTold = true
+    logger.warn({ event: 'redis.channel_refused', channel: channel.name, reason }, 'Redis refuses a channel')
   }
 
   private hear(name: string, message: Buffer): void {
@@ -127,11 +132,15 @@ export class ListenerLink {
   }
 
   private deaf(channel: Channel, reason: string): void {
-    const { logger, onDeaf } = this.options
+    const { logger, onDeaf, health } = this.options
     onDeaf()
-    logger.warn({ event: 'redis.deaf', channel: channel.name, reason }, 'Redis brings no messages: connecting anew')
+    const nowMs = performance.now()
+    if (nowMs - this.deafToldAtMs > DEAF_LOG_MS) {
+      this.deafToldAtMs = nowMs
+      logger.warn({ event: 'redis.deaf', channel: channel.name, reason }, 'Redis brings no messages: connecting anew')
+    }
     // Not an outage: everything else works.
-    this.options.health.suspect()
+    health.suspect()
     this.client.disconnect(true)
   }
 
