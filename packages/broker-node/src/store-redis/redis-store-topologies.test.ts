@@ -95,8 +95,13 @@ test('Redis Cluster: a slot that moves under load costs no message and no order'
   const read: string[] = []
   let sent = 0
   for (let roundsAfter = 0; roundsAfter < 3; roundsAfter += isMoved ? 1 : 0) {
-    const round = Array.from({ length: 30 }, () => toSessions(['c'], String(sent++)))
-    await Promise.all(round.map(item => store.commit([item])))
+    const round: Promise<unknown>[] = []
+    for (let i = 0; i < 60; i++) {
+      round.push(store.commit([toSessions(['c'], String(sent++))]))
+      // Many batches under way at a time.
+      if (i % 2 === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+    await Promise.all(round)
     const from = read.length + 1
     read.push(...(await store.readQueue(INSTANCE, 'c', epoch, from, 100)).map(textOf))
     await store.ackQueue(INSTANCE, 'c', epoch, read.length)
