@@ -112,6 +112,11 @@ export class BrokerCore {
     this.rights.version++
   }
 
+  /** Closes the connection of this client with a reason, if it has one here. */
+  kick(instance: InstanceName, clientId: string, reasonCode: number): void {
+    this.sessions.sessionOf(instance, clientId)?.outlet.close(reasonCode, 'closed by an operator')
+  }
+
   /** Another node owns the session of this client id since `epoch + 1`. */
   onTakeover(instance: InstanceName, clientId: string, epoch: number): void {
     this.sessions.onTakeover(instance, clientId, epoch)
@@ -150,9 +155,7 @@ export class BrokerCore {
         this.onTakeover(instance, clientId, epoch)
         return 'released'
       },
-      onKick: (instance, clientId, reasonCode) => {
-        this.sessions.sessionOf(instance, clientId)?.outlet.close(reasonCode, 'closed by an operator')
-      },
+      onKick: (instance, clientId, reasonCode) => this.kick(instance, clientId, reasonCode),
       onNodesChanged: nodeIds => {
         logger.info({ event: 'cluster.nodes', nodes: nodeIds }, `nodes in the cluster: ${nodeIds.length}`)
       },

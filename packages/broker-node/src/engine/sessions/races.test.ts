@@ -379,3 +379,16 @@ test('DISCONNECT with reason 0x04 publishes the will, with 0 it does not', async
   }
   assert.equal((await watcher.delivery()).topic, 'will/loud')
 })
+
+test('a client that another node has closed is told the reason, and no other is touched', async t => {
+  const node = await start(t)
+  const [kicked, other] = [await node.dial(), await node.dial()]
+  await kicked.open({ clientId: 'kicked' })
+  await other.open({ clientId: 'other' })
+  node.broker.core.kick('default', 'kicked', 0x98)
+  node.broker.core.kick('default', 'nobody', 0x98)
+  assert.equal((await kicked.expect(14)).body[0], 0x98)
+  await kicked.closed()
+  other.send(publishPacket('x', 'y', { qos: 1 }))
+  await other.expect(4)
+})
