@@ -173,11 +173,8 @@ export class RedisNodeLink implements NodeLink {
       add: async frame => {
         this.framesSent++
         const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
-        const args = [key, 'NOMKSTREAM', 'MAXLEN', '~', INBOX_FRAMES_MAX, '*', 'f', bytes]
-        const added = commands.one({ command: 'xadd', args })
-        // A frame is a batch already.
-        commands.flush()
-        const entryId = await added
+        const bound = ['NOMKSTREAM', 'MAXLEN', '~', INBOX_FRAMES_MAX]
+        const entryId = await commands.now('xadd', key, ...bound, '*', 'f', bytes)
         if (entryId === null) {
           registry.reportMissingInbox()
           this.takeovers.forget(nodeId)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { testRoom } from '../testing/redis-room.ts'
-import { redisCli, startRedisCluster, type TestTopology } from '../testing/redis-topologies.ts'
+import { memoryLogger, testRoom } from '../testing/redis-room.ts'
+import { poll, redisCli, startRedisCluster, type TestTopology } from '../testing/redis-topologies.ts'
 import type { CommandLink } from './command-link.ts'
 import { slotOfKey } from './slot.ts'
 
@@ -11,8 +11,8 @@ before(async () => {
 })
 after(() => redis.stop())
 
-async function openLink(t: { after(fn: () => Promise<void>): void }): Promise<CommandLink> {
-  const room = testRoom(redis.settings)
+async function openLink(t: { after(fn: () => Promise<void>): void }, log: string[] = []): Promise<CommandLink> {
+  const room = testRoom(redis.settings, { logger: memoryLogger(log) })
   t.after(() => room.stop())
   const link = room.commandLink('commands', new Map())
   await new Promise<void>(resolve => link.onReady(resolve))
@@ -22,12 +22,19 @@ async function openLink(t: { after(fn: () => Promise<void>): void }): Promise<Co
 /** Gives an empty slot to a server that does not have it. */
 async function moveEmptySlot(slot: number): Promise<void> {
   const ports = redis.servers.map(({ port }) => port)
-  const owner = await Promise.all(
+  const isElsewhere = await Promise.all(
     ports.map(async port => (await redisCli(port, 'GET', keyIn(slot))).startsWith('MOVED')),
   )
-  const to = owner.indexOf(true)
-  const id = (await redisCli(ports[to] ?? 0, 'CLUSTER', 'MYID')).trim()
-  for (const port of [ports[to] ?? 0, ...ports]) await redisCli(port, 'CLUSTER', 'SETSLOT', String(slot), 'NODE', id)
+  const [source = 0, target = 0] = [ports[isElsewhere.indexOf(false)], ports[isElsewhere.indexOf(true)]]
+  const [sourceId, targetId] = await Promise.all(
+    [source, target].map(async port => (await redisCli(port, 'CLUSTER', 'MYID')).trim()),
+  )
+  const set = (port: number, how: string, id = ''): Promise<string> =>
+    redisCli(port, 'CLUSTER', 'SETSLOT', String(slot), how, id)
+  // Without these steps the servers would not agree whose claim is the newer one.
+  await set(target, 'IMPORTING', sourceId)
+  await set(source, 'MIGRATING', targetId)
+  for (const port of [target, source]) await set(port, 'NODE', targetId)
 }
 
 /** @returns a key of that slot */
@@ -69,4 +76,19 @@ test('commands that a server refuses because their slot has moved take effect in
       Array.from({ length: 300 }, (_, i) => i),
     )
   }
+})
+
+test('a server that is gone without anybody in its place is an outage, although the others answer', async t => {
+  const ports = redis.servers.map(({ port }) => port)
+  for (const port of ports) await redisCli(port, 'CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
+  const log: string[] = []
+  const link = await openLink(t, log)
+  await redis.servers[2]?.kill()
+  await poll('it is noticed', () => Promise.resolve(log.some(line => line.includes('redis.lost'))))
+  const calls = [1_000, 8_000, 15_000].map(slot => ({ command: 'set', args: [keyIn(slot), 1] }))
+  const replies = await link.run(calls)
+  assert.deepEqual(
+    replies.map(reply => !(reply instanceof Error)),
+    [true, true, false],
+  )
 })

@@ -60,8 +60,12 @@ export class CommandLink<Name extends string = string> {
   private lastSend: Promise<unknown> = Promise.resolve()
   /** Connections were made since all servers answered last. */
   private hasReconnected = true
-  /** Calls that are sent once more before any other: they were refused unexecuted, and order is a promise. */
-  private mending: Promise<void> | undefined
+  /** Batches that were sent and not settled. */
+  private underWay = 0
+  /** Some of these were refused unexecuted and are sent once more: what comes later waits, because order is a promise. */
+  private held: { promise: Promise<void>; release(): void } | undefined
+  /** Ends with the last batch that is sent once more. */
+  private mending: Promise<void> = Promise.resolve()
 
   constructor(options: CommandLinkOptions<Name>) {
     this.client = connectRedis(options.target, options.role, options.health)
@@ -150,6 +154,23 @@ export class CommandLink<Name extends string = string> {
     return reply
   }
 
+  /**
+   * Sends one command at once; for one that is a batch in itself, which a pipeline would only copy.
+   * @throws {@link BrokerError}
+   */
+  async now(command: string, ...args: Argument[]): Promise<unknown> {
+    if (this.client instanceof Cluster) {
+      const reply = this.one({ command, args })
+      this.flush()
+      return await reply
+    }
+    try {
+      return await this.client.callBuffer(command, ...args)
+    } catch (error) {
+      throw toBrokerError(error)
+    }
+  }
+
   /** Asks every server the same. @throws {@link BrokerError} when one of them does not answer */
   async everywhere(command: string, ...args: Argument[]): Promise<unknown[]> {
     try {
@@ -197,7 +218,8 @@ export class CommandLink<Name extends string = string> {
   }
 
   private async send(calls: Call<Name>[]): Promise<unknown[]> {
-    while (this.mending !== undefined) await this.mending
+    while (this.held !== undefined) await this.held.promise
+    this.underWay++
     const replies: unknown[] = new Array(calls.length)
     if (this.client instanceof Cluster) {
       await Promise.all(this.lanesOf(calls, calls.keys(), replies).map(lane => this.sendLane(lane, calls, replies)))
@@ -210,25 +232,23 @@ export class CommandLink<Name extends string = string> {
       if (reply instanceof Error && (isScriptMissing(reply) || isRedirection(reply))) refused.push(i)
     })
     if (refused.length > 0) await this.mend(refused, calls, replies)
+    if (--this.underWay === 0) this.letGo()
     return replies
   }
 
-  /** Whoever comes later waits, so that what was refused takes effect in its place. */
-  private async mend(refused: number[], calls: Call<Name>[], replies: unknown[]): Promise<void> {
-    const before = this.mending
-    const mine = this.sendAgain(before, refused, calls, replies).catch(() => undefined)
-    this.mending = mine
-    await mine
-    if (this.mending === mine) this.mending = undefined
+  private letGo(): void {
+    this.held?.release()
+    this.held = undefined
   }
 
-  private async sendAgain(
-    before: Promise<void> | undefined,
-    refused: number[],
-    calls: Call<Name>[],
-    replies: unknown[],
-  ): Promise<void> {
-    await before
+  /** In the order of the batches, of which others may be refused too; until then nothing new is sent. */
+  private async mend(refused: number[], calls: Call<Name>[], replies: unknown[]): Promise<void> {
+    this.held ??= hold()
+    this.mending = this.mending.then(() => this.sendAgain(refused, calls, replies)).catch(() => undefined)
+    await this.mending
+  }
+
+  private async sendAgain(refused: number[], calls: Call<Name>[], replies: unknown[]): Promise<void> {
     if (refused.some(i => isScriptMissing(replies[i]))) await this.loadScripts(this.servers.all())
     if (this.client instanceof Cluster) {
       // One by one: its client follows redirections, and learns from them.
@@ -309,6 +329,14 @@ export class CommandLink<Name extends string = string> {
 function keyOf(call: Call): string {
   if ('script' in call) return call.keys[0] ?? ''
   return call.near ?? String(call.args[0] ?? '')
+}
+
+function hold(): { promise: Promise<void>; release(): void } {
+  let release = (): void => undefined
+  const promise = new Promise<void>(resolve => {
+    release = resolve
+  })
+  return { promise, release }
 }
 
 function isScriptMissing(reply: unknown): boolean {

@@ -11,8 +11,6 @@ const HANDSHAKE_MS = 2_000
 const CONNECT_TIMEOUT_MS = 2_000
 /** A peer that does not answer our goodbye is not waited for. */
 const DISCONNECT_TIMEOUT_MS = 100
-/** How soon a Redis Cluster is asked again who serves what. */
-const SLOTS_REFRESH_MS = 1_000
 
 /** What a connection is for. */
 export interface LinkRole {
@@ -88,7 +86,8 @@ function clusterOptions(redisOptions: RedisOptions): ClusterOptions {
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     slotsRefreshTimeout: HANDSHAKE_MS,
-    slotsRefreshInterval: SLOTS_REFRESH_MS,
+    // Its timer can outlive the client; `servers.ts` asks.
+    slotsRefreshInterval: 0,
     ...(redisOptions.tls === undefined ? {} : { dnsLookup: (address, done) => done(null, address) }),
   }
 }

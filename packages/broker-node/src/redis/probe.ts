@@ -10,6 +10,9 @@ const LATE_MS = 800
 /** A server that has not answered for this long is taken for dead, whatever its socket says. */
 const SILENT_MS = 2_000
 
+/** After this long without a connection a link is down, whatever its attempts have said. */
+const BROKEN_MS = 2_500
+
 /** A question that has no answer yet, however often it was asked: commands have a time limit of their own. */
 interface Question {
   sinceMs: number
@@ -29,6 +32,7 @@ export class LinkProbe {
   private readonly asked = new Map<Redis, Question>()
   /** Servers whose last answer was one. */
   private readonly answered = new Set<Redis>()
+  private brokenSinceMs: number | undefined
   /** Called when all servers answer after a time in which they did not. */
   private readonly onUp: () => void
 
@@ -47,12 +51,24 @@ export class LinkProbe {
 
   /** Asks now, for example because a connection has just been made. */
   probe(): void {
+    this.servers.refresh()
     for (const server of this.servers.all()) {
       // A server of a Redis Cluster that nobody has talked to yet.
       if (server.status === 'wait') server.connect().catch(() => undefined)
       if (server.status === 'ready') this.probeServer(server)
     }
-    if (!this.servers.areWhole()) this.health.suspect()
+    this.watchWholeness()
+  }
+
+  /** A server that is not connected cannot be asked: a part of a Redis Cluster may be gone while the others answer. */
+  private watchWholeness(): void {
+    if (this.servers.areWhole()) {
+      this.brokenSinceMs = undefined
+      return
+    }
+    this.brokenSinceMs ??= performance.now()
+    this.health.suspect()
+    if (performance.now() - this.brokenSinceMs > BROKEN_MS) this.health.down('not every server is connected')
   }
 
   private probeServer(server: Redis): void {

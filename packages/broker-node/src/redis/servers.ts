@@ -2,12 +2,17 @@ import { Cluster, type Redis } from 'ioredis'
 import type { RedisClient } from './connect.ts'
 import { slotOfKey } from './slot.ts'
 
+/** How soon a Redis Cluster is asked again who serves what. */
+const REFRESH_MS = 1_000
+
 /** The servers behind a client: one, or the masters of a Redis Cluster. */
 export interface Servers {
   /** Connections to all of them, also those that are not open. */
   all(): Redis[]
   /** Tells the connection for a key; `undefined` when nobody serves it at the moment. For the calls of one tick. */
   finder(): (key: string) => Redis | undefined
+  /** Called now and then: looks whether other servers have taken over. */
+  refresh(): void
   /** True when every part of the data has a server with an open connection. */
   areWhole(): boolean
 }
@@ -32,6 +37,10 @@ class OneServer implements Servers {
     return () => this.redis
   }
 
+  refresh(): void {
+    // There is only one.
+  }
+
   areWhole(): boolean {
     return this.redis.status === 'ready'
   }
@@ -43,6 +52,7 @@ class OneServer implements Servers {
  */
 class ClusterServers implements Servers {
   private readonly cluster: Cluster
+  private refreshedAtMs = 0
 
   constructor(cluster: Cluster) {
     this.cluster = cluster
@@ -58,6 +68,13 @@ class ClusterServers implements Servers {
     const byAddress = this.byAddress()
     // The first of a slot's addresses is its master.
     return key => byAddress.get(slots[slotOfKey(key)]?.[0] ?? '')
+  }
+
+  refresh(): void {
+    const nowMs = performance.now()
+    if (this.cluster.status !== 'ready' || nowMs - this.refreshedAtMs < REFRESH_MS) return
+    this.refreshedAtMs = nowMs
+    this.cluster.refreshSlotsCache()
   }
 
   areWhole(): boolean {
