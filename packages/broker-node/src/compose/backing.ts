@@ -1,5 +1,5 @@
-import type { Directory, NodeLink, QueueLimits, Store } from '@midge/protocol-core'
-import type { Config, Limits } from '../config/schema.ts'
+import type { Directory, NodeLink, Store } from '@midge/protocol-core'
+import type { Config } from '../config/schema.ts'
 
 /** The part of the configuration that chooses and shapes a {@link Backing}. */
 export type BackingConfig = Pick<Config, 'nodeId' | 'dataDir' | 'durability' | 'redis' | 'limits' | 'suback'>
@@ -25,14 +25,4 @@ export interface Backing {
   recover(): Promise<void>
   /** Also ends the waits of `ready` and `recover`, which then reject. */
   stop(): Promise<void>
-}
-
-/** The bounds of queues in the words of the `Store` port. */
-export function queueLimits(limits: Limits): QueueLimits {
-  return {
-    offlineMessagesMax: limits.offlineQueueMessages,
-    offlineBytesMax: limits.offlineQueueBytes,
-    onlineMessagesMax: limits.onlineQueueMessages,
-    onlineBytesMax: limits.onlineQueueBytes,
-  }
 }

@@ -3,7 +3,7 @@ import { NoLink } from '../cluster-local/no-link.ts'
 import { MEMORY_DATA_DIR } from '../config/schema.ts'
 import type { Logger } from '../ports.ts'
 import { openLocalStore } from '../store-local/index.ts'
-import { type Backing, type BackingConfig, queueLimits } from './backing.ts'
+import type { Backing, BackingConfig } from './backing.ts'
 
 /** A node that is alone: the embedded store in its data folder, or in memory. */
 export async function openLocalBacking(config: BackingConfig, logger: Logger): Promise<Backing> {
@@ -11,7 +11,7 @@ export async function openLocalBacking(config: BackingConfig, logger: Logger): P
   const store = await openLocalStore({
     dataDir: config.dataDir,
     durability: isInMemory ? 'memory' : config.durability,
-    limits: queueLimits(config.limits),
+    limits: config.limits,
     onProgress: progress => logger.info({ event: 'store.loading', ...progress }, 'reading the store back'),
   })
   const directory = new LocalDirectory({ listSubscriptions: () => store.listSubscriptions() })

@@ -4,7 +4,7 @@ import { type Counters, DropReason } from '../counters.ts'
 import type { Logger } from '../ports.ts'
 import { RedisRoom } from '../redis/room.ts'
 import { openRedisStore, type RedisStore } from '../store-redis/index.ts'
-import { type Backing, type BackingConfig, queueLimits } from './backing.ts'
+import type { Backing, BackingConfig } from './backing.ts'
 import { StorePatience } from './store-patience.ts'
 
 const REAP_COUNT_MAX = 500
@@ -29,7 +29,7 @@ export function openRedisBacking(
       counters.redisDeafnesses++
     },
   })
-  const store = openRedisStore({ room, nodeId, limits: queueLimits(config.limits), durability, logger })
+  const store = openRedisStore({ room, nodeId, limits: config.limits, durability, logger })
   const cluster = createRedisCluster({
     room,
     nodeId,

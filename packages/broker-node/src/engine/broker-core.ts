@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Directory, InstanceName, LinkListener, Message, NodeLink, Store } from '@midge/protocol-core'
+import type { Limits } from '../config/schema.ts'
 import type { Counters } from '../counters.ts'
 import type { ConnectionInfo, EnhancedAuthenticator, Logger } from '../ports.ts'
 import type { Connection } from './connection/connection.ts'
@@ -9,7 +10,6 @@ import { GroupQueues } from './delivery/group-queues.ts'
 import { Publisher } from './delivery/publisher.ts'
 import type { Client } from './ground/client.ts'
 import type { Hooks } from './ground/hooks.ts'
-import type { EngineLimits } from './ground/limits.ts'
 import { HookRights } from './ground/rights.ts'
 import type { EngineServices } from './ground/services.ts'
 import { type Flushable, FlushList, Tick } from './ground/tick.ts'
@@ -22,7 +22,7 @@ import { Sweeper } from './sessions/sweeper.ts'
 /** What the engine is built from. */
 export interface BrokerCoreOptions {
   nodeId: string
-  limits: EngineLimits
+  limits: Limits
   counters: Counters
   logger: Logger
   store: Store
@@ -146,7 +146,7 @@ export class BrokerCore {
   }
 
   private linkListener(): LinkListener {
-    const { logger } = this.services
+    const { logger, nodeId } = this.services
     return {
       onMessage: (instance, message, groups) => this.publisher.onRemote(instance, message, groups),
       onRun: (instance, run) => this.publisher.onRemoteRun(instance, run),
@@ -156,10 +156,12 @@ export class BrokerCore {
         return 'released'
       },
       onKick: (instance, clientId, reasonCode) => this.kick(instance, clientId, reasonCode),
-      onNodesChanged: nodeIds => {
-        logger.info({ event: 'cluster.nodes', nodes: nodeIds }, `nodes in the cluster: ${nodeIds.length}`)
+      onNodesChanged: peers => {
+        const nodes = [nodeId, ...peers]
+        const text = nodes.length === 1 ? '1 node in the cluster' : `${nodes.length} nodes in the cluster`
+        logger.info({ event: 'cluster.nodes', nodes }, text)
       },
-      onNodeDead: nodeId => this.sweeper.reap(nodeId),
+      onNodeDead: deadNodeId => this.sweeper.reap(deadNodeId),
       onLeaseLost: () => {
         logger.error({ event: 'node.lease_lost' }, 'this node could not confirm its lease; closing its clients')
         this.connections.letGo()

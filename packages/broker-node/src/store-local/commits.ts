@@ -90,8 +90,8 @@ export class Commits {
     const { queue } = session
     const limits = this.#limits
     return session.connected
-      ? queue.count >= limits.onlineMessagesMax || queue.bytes + size > limits.onlineBytesMax
-      : queue.count >= limits.offlineMessagesMax || queue.bytes + size > limits.offlineBytesMax
+      ? queue.count >= limits.onlineQueueMessages || queue.bytes + size > limits.onlineQueueBytes
+      : queue.count >= limits.offlineQueueMessages || queue.bytes + size > limits.offlineQueueBytes
   }
 
   /** Messages that nobody may see any more do not keep others out. */

@@ -13,8 +13,8 @@ export class LocalGroups {
     this.#state = state
     this.#recorder = recorder
     // A group is fed at the pace of the online and stands in for the offline: the wider bound of both holds.
-    this.#messagesMax = Math.max(limits.offlineMessagesMax, limits.onlineMessagesMax)
-    this.#bytesMax = Math.max(limits.offlineBytesMax, limits.onlineBytesMax)
+    this.#messagesMax = Math.max(limits.offlineQueueMessages, limits.onlineQueueMessages)
+    this.#bytesMax = Math.max(limits.offlineQueueBytes, limits.onlineQueueBytes)
   }
 
   /** @returns false when the group's queue is full */

@@ -23,10 +23,10 @@ function numbered(n: number): Message {
 
 async function run(dataDir: string, durability: Durability): Promise<void> {
   const limits = {
-    offlineMessagesMax: UNBOUNDED,
-    offlineBytesMax: UNBOUNDED,
-    onlineMessagesMax: UNBOUNDED,
-    onlineBytesMax: UNBOUNDED,
+    offlineQueueMessages: UNBOUNDED,
+    offlineQueueBytes: UNBOUNDED,
+    onlineQueueMessages: UNBOUNDED,
+    onlineQueueBytes: UNBOUNDED,
   }
   const store = await openLocalStore({ dataDir, durability, limits })
   const nowMs = Date.now()

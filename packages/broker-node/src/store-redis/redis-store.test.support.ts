@@ -21,10 +21,10 @@ const nodeIds = new WeakMap<RedisStore, string>()
 
 /** Small enough to be reached. */
 export const LIMITS: QueueLimits = {
-  offlineMessagesMax: 100,
-  offlineBytesMax: 100_000,
-  onlineMessagesMax: 200,
-  onlineBytesMax: 200_000,
+  offlineQueueMessages: 100,
+  offlineQueueBytes: 100_000,
+  onlineQueueMessages: 200,
+  onlineQueueBytes: 200_000,
 }
 
 /** Says nothing. */

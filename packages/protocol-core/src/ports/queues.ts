@@ -16,11 +16,11 @@ export interface QueueEntry {
 /** Bounds that the store enforces inside its own atomic step. */
 export interface QueueLimits {
   /** Messages a session keeps while nobody is connected to it. */
-  offlineMessagesMax: number
-  offlineBytesMax: number
+  offlineQueueMessages: number
+  offlineQueueBytes: number
   /** Messages a session keeps while a connection is there but acknowledges slowly. */
-  onlineMessagesMax: number
-  onlineBytesMax: number
+  onlineQueueMessages: number
+  onlineQueueBytes: number
 }
 
 /**

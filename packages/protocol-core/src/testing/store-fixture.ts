@@ -12,10 +12,10 @@ import type { StoredWill } from '../ports/wills.ts'
 
 /** The limits with which a store under contract has to be made. */
 export const CONTRACT_LIMITS: QueueLimits = {
-  offlineMessagesMax: 20,
-  offlineBytesMax: 50_000,
-  onlineMessagesMax: 300,
-  onlineBytesMax: 2_000_000,
+  offlineQueueMessages: 20,
+  offlineQueueBytes: 50_000,
+  onlineQueueMessages: 300,
+  onlineQueueBytes: 2_000_000,
 }
 
 /** A fresh, empty store. */

@@ -212,12 +212,12 @@ export const groupContract: StoreTests = {
   },
 
   'a group queue is bounded and refuses the newest': async f => {
-    const bound = CONTRACT_LIMITS.offlineMessagesMax + CONTRACT_LIMITS.onlineMessagesMax
+    const bound = CONTRACT_LIMITS.offlineQueueMessages + CONTRACT_LIMITS.onlineQueueMessages
     const results = await f.store.commit(
       packetIds(bound + 1).map(n => f.item({ message: message('t', String(n)), groups: [{ group: GROUP, qos: 1 }] })),
     )
     const refused = results.findIndex(result => result.droppedGroups === 1)
-    assert.ok(refused >= CONTRACT_LIMITS.offlineMessagesMax, `refused from ${refused}`)
+    assert.ok(refused >= CONTRACT_LIMITS.offlineQueueMessages, `refused from ${refused}`)
     assert.ok(results.slice(refused).every(result => result.status === 'stored' && result.droppedGroups === 1))
     const a = await member(f, 'a')
     const taken = await a.take(packetIds(bound + 1))

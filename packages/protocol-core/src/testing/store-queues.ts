@@ -136,7 +136,7 @@ export const queueContract: StoreTests = {
   },
 
   'an offline queue refuses the newest beyond its messages': async f => {
-    const max = CONTRACT_LIMITS.offlineMessagesMax
+    const max = CONTRACT_LIMITS.offlineQueueMessages
     await f.openAndClose('c')
     const seqs = await f.enqueue('c', names(max + 3))
     assert.deepEqual(seqs, [...packetIds(max), 0, 0, 0])
@@ -150,7 +150,7 @@ export const queueContract: StoreTests = {
 
   'an offline queue refuses the newest beyond its bytes, and takes a smaller one': async f => {
     await f.openAndClose('c')
-    const large = 'x'.repeat(CONTRACT_LIMITS.offlineBytesMax / 5)
+    const large = 'x'.repeat(CONTRACT_LIMITS.offlineQueueBytes / 5)
     const seqs = await f.enqueue('c', [large, large, large, large, large, large])
     const kept = seqs.filter(seq => seq !== 0).length
     // Four, or five where only the payload counts.
@@ -160,7 +160,7 @@ export const queueContract: StoreTests = {
   },
 
   'a connected session has the online limits': async f => {
-    const max = CONTRACT_LIMITS.onlineMessagesMax
+    const max = CONTRACT_LIMITS.onlineQueueMessages
     const { epoch } = await f.open('c')
     const seqs = await f.enqueue('c', names(max + 1))
     assert.equal(seqs[max - 1], max)
@@ -172,7 +172,7 @@ export const queueContract: StoreTests = {
   'a full queue of one session keeps no other from its message': async f => {
     await f.openAndClose('full')
     await f.openAndClose('free')
-    await f.enqueue('full', names(CONTRACT_LIMITS.offlineMessagesMax))
+    await f.enqueue('full', names(CONTRACT_LIMITS.offlineQueueMessages))
     const result = await f.commit({ message: message('t', 'x'), sessions: [target('full'), target('free')] })
     assert.deepEqual(result, { status: 'stored', seqs: [0, 1], droppedGroups: 0 })
   },

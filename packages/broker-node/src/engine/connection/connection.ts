@@ -15,13 +15,13 @@ import {
   ReasonCode,
   remainingExpirySeconds,
 } from '@midge/protocol-core'
+import type { Limits } from '../../config/schema.ts'
 import { type Counters, DropReason } from '../../counters.ts'
 import type { ConnectionInfo } from '../../ports.ts'
 import type { Client } from '../ground/client.ts'
 import type { CloseHow } from '../ground/close-how.ts'
 import type { DeliveryForm } from '../ground/delivery-form.ts'
 import { describe } from '../ground/describe.ts'
-import type { EngineLimits } from '../ground/limits.ts'
 import type { CloseOptions, Outlet } from '../ground/outlet.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
 import type { Rights } from '../ground/rights.ts'
@@ -70,7 +70,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   readonly openedAtMs: number
   private readonly parts: ConnectionParts
   private readonly counters: Counters
-  private readonly limits: EngineLimits
+  private readonly limits: Limits
   private readonly nowMs: () => number
   private readonly output: OutputBuffer
   private readonly sink: PacketSink

@@ -1,14 +1,14 @@
 import type { Directory, NodeLink, Store } from '@midge/protocol-core'
+import type { Limits } from '../../config/schema.ts'
 import type { Counters } from '../../counters.ts'
 import type { EnhancedAuthenticator, Logger } from '../../ports.ts'
 import type { Hooks } from './hooks.ts'
-import type { EngineLimits } from './limits.ts'
 import type { Tick } from './tick.ts'
 
 /** What every part of the engine stands on; made once. A part names those that it uses. */
 export interface EngineServices {
   readonly nodeId: string
-  readonly limits: EngineLimits
+  readonly limits: Limits
   readonly counters: Counters
   readonly logger: Logger
   /** Wall clock. */

@@ -9,8 +9,8 @@ import {
   SESSION_EXPIRY_NEVER,
   STRING_BYTES_MAX,
 } from '@midge/protocol-core'
+import type { Limits } from '../../config/schema.ts'
 import type { Terms } from '../connection/terms.ts'
-import type { EngineLimits } from '../ground/limits.ts'
 
 /** QoS 1 and 2 messages in flight to a client of MQTT 3.x, which cannot name a Receive Maximum. */
 const INFLIGHT_MAX_V3 = 1024
@@ -18,7 +18,7 @@ const INFLIGHT_MAX_V3 = 1024
 const ALIASES_OUT_MAX = 64
 
 /** What a CONNECT asks for, within the limits of the server. */
-export function termsOf(packet: ConnectPacket, limits: EngineLimits): Terms {
+export function termsOf(packet: ConnectPacket, limits: Limits): Terms {
   const { properties, version } = packet
   return {
     keepAliveMs: keepAliveTimeoutMs(keepAliveOf(packet, limits)),
@@ -33,14 +33,14 @@ export function termsOf(packet: ConnectPacket, limits: EngineLimits): Terms {
 }
 
 /** QoS 1 and 2 messages in flight to the client at most. */
-export function outboundWindow(terms: Terms, limits: EngineLimits): number {
+export function outboundWindow(terms: Terms, limits: Limits): number {
   return Math.min(terms.receiveMax, RECEIVE_MAXIMUM_DEFAULT, Math.max(limits.receiveMax, INFLIGHT_MAX_V3))
 }
 
 /** How PUBLISH packets go out to a client with these terms. */
 export function outputFormOf(
   terms: Terms,
-  limits: EngineLimits,
+  limits: Limits,
 ): { takesPlainFrames: boolean; aliasesOut: OutboundTopicAliases | undefined } {
   const { topicAliasMax } = terms
   // A frame may leave larger than it came in: with the name for an alias, and properties where there were none.
@@ -52,7 +52,7 @@ export function outputFormOf(
 }
 
 /** What CONNACK tells a v5 client of the terms that it has got. v5 section 3.2.2.3 */
-export function connackProperties(packet: ConnectPacket, terms: Terms, limits: EngineLimits): Properties {
+export function connackProperties(packet: ConnectPacket, terms: Terms, limits: Limits): Properties {
   const properties: Properties = {
     receiveMaximum: limits.receiveMax,
     maximumPacketSize: limits.maxPacketBytes,
@@ -67,13 +67,13 @@ export function connackProperties(packet: ConnectPacket, terms: Terms, limits: E
 }
 
 /** v5 [MQTT-3.2.2-21]: the server's own keep-alive replaces a longer one; 3.x clients cannot be told. */
-function keepAliveOf(packet: ConnectPacket, { keepAliveSecondsMax: max }: EngineLimits): number {
+function keepAliveOf(packet: ConnectPacket, { keepAliveSecondsMax: max }: Limits): number {
   const wished = packet.keepAliveSeconds
   return packet.version === 5 && max > 0 && (wished === 0 || wished > max) ? max : wished
 }
 
 /** A 3.x session that is not clean lives as long as the server lets sessions live. */
-function sessionExpiryOf(packet: ConnectPacket, limits: EngineLimits): number {
+function sessionExpiryOf(packet: ConnectPacket, limits: Limits): number {
   const wished =
     packet.version === 5 ? (packet.properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : SESSION_EXPIRY_NEVER
   return Math.min(wished, limits.sessionExpirySecondsMax)

@@ -3,10 +3,10 @@ import { Duplex } from 'node:stream'
 import type { Store } from '@midge/protocol-core'
 import { LocalDirectory } from '../../cluster-local/local-directory.ts'
 import { NoLink } from '../../cluster-local/no-link.ts'
+import type { Limits } from '../../config/schema.ts'
 import { Counters } from '../../counters.ts'
 import type { ConnectionInfo } from '../../ports.ts'
 import { MidgeBroker, type MidgeBrokerOptions } from '../aedes/broker.ts'
-import type { EngineLimits } from '../ground/limits.ts'
 import { RawClient } from './raw-client.ts'
 import { MemoryLogger, openTestStore, TEST_LIMITS } from './test-services.ts'
 
@@ -73,7 +73,7 @@ export interface TestBroker {
 }
 
 export interface TestBrokerOptions extends Omit<Partial<MidgeBrokerOptions>, 'limits'> {
-  limits?: Partial<EngineLimits>
+  limits?: Partial<Limits>
   /** Puts something between the engine and the memory store. */
   wrapStore?: (store: Store) => Store
 }

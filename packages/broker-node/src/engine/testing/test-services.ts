@@ -1,18 +1,20 @@
 import { EMPTY_BYTES, encodeUtf8, Message, type Store, type Subscription } from '@midge/protocol-core'
 import { LocalDirectory } from '../../cluster-local/local-directory.ts'
 import { NoLink } from '../../cluster-local/no-link.ts'
+import type { Limits } from '../../config/schema.ts'
 import { Counters } from '../../counters.ts'
 import type { Logger } from '../../ports.ts'
 import { openLocalStore } from '../../store-local/index.ts'
-import type { EngineLimits } from '../ground/limits.ts'
 import type { EngineServices } from '../ground/services.ts'
 import { Tick } from '../ground/tick.ts'
 import { SilentHooks } from './silent-hooks.ts'
 
-export const TEST_LIMITS: EngineLimits = {
+export const TEST_LIMITS: Limits = {
   maxPacketBytes: 1024 * 1024,
   receiveMax: 100,
   inflightInboundMax: 1000,
+  offlineQueueMessages: 1000,
+  offlineQueueBytes: 8 * 1024 * 1024,
   onlineQueueMessages: 1000,
   onlineQueueBytes: 8 * 1024 * 1024,
   sessionExpirySecondsMax: 604_800,
@@ -59,17 +61,8 @@ export class MemoryLogger implements Logger {
 }
 
 /** A store in memory with the limits that the engine has. */
-export function openTestStore(limits: EngineLimits): Promise<Store> {
-  return openLocalStore({
-    dataDir: '',
-    durability: 'memory',
-    limits: {
-      offlineMessagesMax: 1000,
-      offlineBytesMax: 8 * 1024 * 1024,
-      onlineMessagesMax: limits.onlineQueueMessages,
-      onlineBytesMax: limits.onlineQueueBytes,
-    },
-  })
+export function openTestStore(limits: Limits): Promise<Store> {
+  return openLocalStore({ dataDir: '', durability: 'memory', limits })
 }
 
 /** What a part of the engine stands on when it is tested without a broker: everything real, on a store in memory. */
