@@ -49,7 +49,7 @@ export function openRedisBacking(
     directory: cluster.directory,
     link: cluster.link,
     ready: async () => {
-      await store.ready
+      await Promise.race([store.ready, room.health.loginRefused])
       await patience.repeat('check the settings of Redis', () => warnOfSettings(store, logger))
     },
     recover: () => patience.repeat('end what an earlier process left open', () => reapOwn(store, nodeId)),

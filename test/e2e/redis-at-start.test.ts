@@ -61,21 +61,29 @@ class StoppingProxy {
 const settingsAreRead: StopPoint = sent => sent.split(/\binfo\r\n/i).length > 2
 const earlierProcessIsReaped: StopPoint = sent => sent.includes(':own:')
 
+/** Sends one command on a connection of its own. @returns the first line of the answer */
+async function askRedis({ port }: RedisServer, command: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1', () => socket.write(`${command}\r\n`))
+  const [answer] = (await once(socket, 'data')) as [Buffer]
+  socket.destroy()
+  return answer.toString('latin1').split('\r\n')[0] ?? ''
+}
+
+let redis: RedisServer | undefined
+let proxy: StoppingProxy | undefined
+let node: MidgeNode | undefined
+watchNodes(() => [node])
+
+const end = async (): Promise<void> => {
+  await node?.stop()
+  proxy?.close()
+  await redis?.stop()
+  redis = proxy = node = undefined
+}
+afterEach(end)
+after(end)
+
 describe('Redis stops answering while a node starts', () => {
-  let redis: RedisServer | undefined
-  let proxy: StoppingProxy | undefined
-  let node: MidgeNode | undefined
-  watchNodes(() => [node])
-
-  const end = async (): Promise<void> => {
-    await node?.stop()
-    proxy?.close()
-    await redis?.stop()
-    redis = proxy = node = undefined
-  }
-  afterEach(end)
-  after(end)
-
   for (const [where, stopPoint] of [
     ['when its settings are read', settingsAreRead],
     ['when what an earlier process left is ended', earlierProcessIsReaped],
@@ -97,4 +105,34 @@ describe('Redis stops answering while a node starts', () => {
       assert.equal(node.output.match(/"event":"store\.waiting"/g)?.length, 1, 'one line per 10 s')
     })
   }
+})
+
+describe('Redis refuses the login', () => {
+  it('at the start: the node ends with 2 and one line that says what to check, without the password', async () => {
+    redis = await startRedisServer()
+    assert.equal(await askRedis(redis, 'CONFIG SET requirepass right-one'), '+OK')
+    for (const [login, answer] of [
+      ['', 'NOAUTH'],
+      [':wrong-one@', 'WRONGPASS'],
+    ] as const) {
+      const url = redis.url.replace('redis://', `redis://${login}`)
+      node = await MidgeNode.launch({ env: { MIDGE_REDIS_URL: url } })
+      assert.equal((await node.end()).code, 2, node.tail())
+      const said = node.output.split('\n').filter(line => line.startsWith('midge: '))
+      const wanted = `midge: MIDGE_CONFIG_INVALID: Redis at 127\\.0\\.0\\.1:${redis.port} refuses the login \\(${answer} .*MIDGE_REDIS_URL`
+      assert.match(said.join('\n'), new RegExp(`^${wanted}[^\n]*$`))
+      assert.doesNotMatch(node.output, /wrong-one/)
+      await node.stop()
+    }
+  })
+
+  it('later: that is an outage, and the node goes on when the password is right again', async () => {
+    redis = await startRedisServer()
+    node = await MidgeNode.start({ env: { MIDGE_REDIS_URL: redis.url } })
+    assert.equal(await askRedis(redis, 'CONFIG SET requirepass new-one'), '+OK')
+    assert.equal(await askRedis(redis, 'AUTH new-one\r\nCLIENT KILL TYPE pubsub\r\nCLIENT KILL TYPE normal'), '+OK')
+    await until('/readyz to be 503', async () => (await node?.readyz()) === 503)
+    assert.match(await askRedis(redis, "AUTH new-one\r\nCONFIG SET requirepass ''"), /^\+OK/)
+    await node.untilReady()
+  })
 })
