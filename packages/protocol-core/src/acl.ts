@@ -1,4 +1,4 @@
-import { checkTopicFilter, filtersOverlap, matches, parseShare } from './topic-filter.ts'
+import { checkTopicFilter } from './topic-filter.ts'
 
 /**
  * One permission. `pattern` is a Topic Filter in which `%u` stands for the username and `%c` for the client id, as a
@@ -42,37 +42,4 @@ export function expandAclPattern(pattern: string, identity: AclIdentity): string
     return name ?? ''
   })
   return isRefused ? undefined : topicFilter
-}
-
-/** @returns whether some rule lets the client publish to this topic */
-export function mayPublish(rules: readonly AclRule[], topicName: string, identity: AclIdentity): boolean {
-  for (const rule of rules) if (rule.write && isMatchedBy(rule, topicName, identity)) return true
-  return false
-}
-
-/** @returns whether some rule lets the client read this topic; asked at every delivery, behind a cache */
-export function mayReceive(rules: readonly AclRule[], topicName: string, identity: AclIdentity): boolean {
-  for (const rule of rules) if (rule.read && isMatchedBy(rule, topicName, identity)) return true
-  return false
-}
-
-/**
- * Decides about a SUBSCRIBE: granted when the filter could bring anything that the client may read. What it may not
- * read is held back at delivery by {@link mayReceive}, so that a client with a fixed wide filter still gets its part.
- *
- * @param topicFilter - may be a shared one
- */
-export function maySubscribe(rules: readonly AclRule[], topicFilter: string, identity: AclIdentity): boolean {
-  const wanted = parseShare(topicFilter)?.topicFilter ?? topicFilter
-  for (const rule of rules) {
-    if (!rule.read) continue
-    const readable = expandAclPattern(rule.pattern, identity)
-    if (readable !== undefined && filtersOverlap(readable, wanted)) return true
-  }
-  return false
-}
-
-function isMatchedBy(rule: AclRule, topicName: string, identity: AclIdentity): boolean {
-  const topicFilter = expandAclPattern(rule.pattern, identity)
-  return topicFilter !== undefined && matches(topicName, topicFilter)
 }
