@@ -10,16 +10,6 @@ export interface Exemption {
 export const EXEMPTIONS: readonly Exemption[] = [
   {
     rule: 'door',
-    path: 'packages/protocol-core/src/acl.ts',
-    reason: 'Rules of access lists, with their tests, before the lists themselves can be managed.',
-  },
-  {
-    rule: 'door',
-    path: 'packages/protocol-core/src/token-bucket.ts',
-    reason: 'The rule of rate limits, with its tests, before plans can set them.',
-  },
-  {
-    rule: 'door',
     path: 'packages/protocol-core/src/codec/fit-properties.ts',
     reason: 'Cuts CONNACK and SUBACK to the size that a client takes, before the engine sends them so.',
   },

@@ -40,7 +40,7 @@ const LAYERS: readonly Layer[] = [
     packages: [CORE, 'commander', 'node:'],
   },
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
-  { at: `${NODE}/auth`, own: CONTRACT, packages: [CORE, '@node-rs/argon2', 'node:'] },
+  { at: `${NODE}/admission`, own: CONTRACT, packages: [CORE, '@node-rs/argon2', 'node:'] },
   { at: `${NODE}/cluster-local`, own: CONTRACT, packages: [CORE] },
   { at: `${NODE}/cluster-redis`, own: [...CONTRACT, 'redis'], packages: [CORE, 'mqemitter-redis', 'node:'] },
   // The rooms of the engine, from the ground up; what a lower one needs of a higher one is an interface of its own.

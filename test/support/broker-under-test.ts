@@ -109,6 +109,8 @@ async function startMidge(options: BrokerOptions): Promise<BrokerUnderTest> {
     MIDGE_HTTP_PORT: String(httpPort),
     MIDGE_DATA_DIR: ':memory:',
     MIDGE_AUTH_ANONYMOUS: 'true',
+    // One user fails on purpose many times from one address.
+    MIDGE_AUTH_FAILURES_MAX: '1000000',
     MIDGE_BOOTSTRAP_USER: user,
     MIDGE_BOOTSTRAP_PASSWORD: password,
     ...options.env,

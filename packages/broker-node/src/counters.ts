@@ -12,7 +12,7 @@ export const DropReason = {
   packetTooLarge: 'packet_too_large',
   /** The publisher may not publish there. */
   publishDenied: 'publish_denied',
-  /** An `authorizeForward` hook refused this delivery. */
+  /** The receiver may not read the topic, or an `authorizeForward` hook refused this delivery. */
   forwardDenied: 'forward_denied',
   /** The store did not take a QoS 0 retained message. */
   storeFailed: 'store_failed',
@@ -69,6 +69,14 @@ export class Counters {
   retainedSent = 0
   subscriptionsCurrent = 0
   authenticationFailures = 0
+  /** Logins that were told "server busy" because no hash could be had for them in time. */
+  authenticationsBusy = 0
+  /** Logins that were told "server busy" because the same user had failed too often from there. */
+  authenticationBackOffs = 0
+  /** Passwords that wait for their hash. */
+  hashesWaitingCurrent = 0
+  /** Times that a client was read no further because it had published more than its plan allows. */
+  publishersHeldBack = 0
   keepAliveTimeouts = 0
   connectTimeouts = 0
   /** TLS handshakes that failed. */

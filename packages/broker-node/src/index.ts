@@ -3,13 +3,8 @@ export { Counters, DropReason } from './counters.ts'
 export { MidgeBroker, type MidgeBrokerOptions } from './engine/aedes/broker.ts'
 export type { AedesHookSet } from './engine/aedes/hook-set.ts'
 export type {
-  AuthExchange,
-  AuthenticationResult,
-  Authenticator,
   ConnectionAcceptor,
   ConnectionInfo,
-  Credentials,
-  EnhancedAuthenticator,
-  ExchangeStep,
+  Door,
   Logger,
 } from './ports.ts'

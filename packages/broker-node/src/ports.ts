@@ -1,16 +1,21 @@
 import type { Duplex } from 'node:stream'
-import type { InstanceName } from '@midge/protocol-core'
+import type { InstanceName, Permissions, TokenBucket } from '@midge/protocol-core'
 
 /** What a listener knows of a connection before the first MQTT byte. */
 export interface ConnectionInfo {
   /** Unique in this process, for the log. */
   connectionId: string
   transport: 'tcp' | 'tls' | 'ws' | 'wss'
-  instance: InstanceName
   /** The client's address; with PROXY protocol the one the load balancer told. */
   remoteAddress: string
   remotePort: number
+  localAddress: string
   localPort: number
+  /** Server name that the client asked for in TLS (SNI), in lower case. */
+  serverName: string | undefined
+  /** Host of the WebSocket request without its port, in lower case, and its path. */
+  host: string | undefined
+  path: string | undefined
   /** Common Name of a verified client certificate. */
   certCommonName: string | undefined
 }
@@ -20,39 +25,92 @@ export interface ConnectionAcceptor {
   accept(stream: Duplex, info: ConnectionInfo): void
 }
 
-/** The credentials of one CONNECT. */
-export interface Credentials {
-  instance: InstanceName
+/** What a CONNECT says of its sender, and where it came from. */
+export interface LoginRequest {
+  info: ConnectionInfo
   clientId: string
   username: string | undefined
   password: Uint8Array | undefined
-  certCommonName: string | undefined
-  remoteAddress: string
+  /** Authentication Method of v5. */
+  method: string | undefined
+  /** Size of CONNECT, which stays in memory until the decision. */
+  packetBytes: number
+  caller: Caller
 }
 
-/** `username` is the identity that ACL and limits see; `undefined` for an anonymous client. */
-export type AuthenticationResult = { ok: true; username: string | undefined } | { ok: false; reasonCode: number }
-
-/** Decides who a client is. May answer at once or later; never throws for bad credentials. */
-export interface Authenticator {
-  authenticate(credentials: Credentials): AuthenticationResult | Promise<AuthenticationResult>
+/** A {@link LoginRequest} with the instance it is about; `username` is the one inside that instance. */
+export interface Claim extends LoginRequest {
+  instance: InstanceName
 }
 
-/** One step of an enhanced authentication exchange. v5 section 4.12. */
-export type ExchangeStep =
+/** A claim that was not believed. `reason` is for the log, in plain words; clients never see it. */
+export interface LoginFailure {
+  kind: 'failure'
+  reasonCode: number
+  reason: string
+}
+
+/** What became of one message of a login; `next` leaves the claim to the methods behind this one. */
+export type LoginStep =
   | { kind: 'continue'; data: Uint8Array }
-  | { kind: 'success'; username: string; data: Uint8Array | undefined }
-  | { kind: 'failure'; reasonCode: number }
+  | { kind: 'success'; username: string | undefined; data: Uint8Array | undefined }
+  | LoginFailure
+  | { kind: 'next' }
 
-/** One running exchange; `step` gets the client's Authentication Data of CONNECT first, then of each AUTH. */
-export interface AuthExchange {
-  step(data: Uint8Array | undefined): ExchangeStep | Promise<ExchangeStep>
+/** One running login, of one message or several. v5 section 4.12. */
+export interface Login {
+  /** Gets the Authentication Data of CONNECT first, then of each AUTH. Never throws for bad credentials. */
+  step(data: Uint8Array | undefined): LoginStep | Promise<LoginStep>
 }
 
-/** Enhanced authentication by Authentication Method, for example `SCRAM-SHA-256`. */
-export interface EnhancedAuthenticator {
-  /** @returns a fresh exchange, or `undefined` for a method the server does not know (0x8C). */
-  begin(method: string, credentials: Credentials): AuthExchange | undefined
+/** One way to prove who one is; several form a chain, in which the first that takes a claim decides. */
+export interface LoginMethod {
+  /** @returns `undefined` for a claim that is none of its business */
+  begin(claim: Claim): Login | undefined
+}
+
+/** What an admitted client may use, counted over the life of its connection; absent means unlimited. */
+export interface Plan {
+  /** PUBLISH packets of the client. */
+  publishes: TokenBucket | undefined
+  /** Payload bytes in them. */
+  publishBytes: TokenBucket | undefined
+}
+
+/** Who a client turned out to be, and what that gives it. */
+export interface Admitted {
+  instance: InstanceName
+  /** `undefined` for an anonymous client. */
+  username: string | undefined
+  /** Always as the user's rights are now, also when they change later. */
+  permissions: Permissions
+  plan: Plan
+}
+
+/** What the door says to one message of a client. */
+export type AdmissionStep =
+  | { kind: 'continue'; data: Uint8Array }
+  | { kind: 'admitted'; admitted: Admitted; data: Uint8Array | undefined }
+  /** `text` is what the client may be told. */
+  | { kind: 'refused'; reasonCode: number; text: string }
+
+/** One client on its way in. */
+export interface Admission {
+  step(data: Uint8Array | undefined): AdmissionStep | Promise<AdmissionStep>
+}
+
+/** Where every client has to pass before anything is bound to an instance. */
+export interface Door {
+  /** A login method that is asked before all others. */
+  putFirst(method: LoginMethod): void
+  /** Each CONNECT, and each re-authentication, begins here. */
+  begin(request: LoginRequest): Admission
+}
+
+/** The connection behind a claim. */
+export interface Caller {
+  /** True when nobody waits for the answer any more, so that none has to be worked out. */
+  readonly isGone: boolean
 }
 
 /** The part of pino that the node uses, so that no folder but `observe` knows the library. */

@@ -78,6 +78,25 @@ const CONNECTIONS: MetricDefinition[] = [
     'authenticationFailures',
     'CONNECT packets refused for their credentials.',
   ),
+  field(
+    'counter',
+    'midge_authentications_busy_total',
+    'authenticationsBusy',
+    'Logins told "server busy" because no password hash could be had for them in time.',
+  ),
+  field(
+    'counter',
+    'midge_authentication_back_offs_total',
+    'authenticationBackOffs',
+    'Logins told "server busy" because the same user had failed too often from the same address.',
+  ),
+  field(
+    'counter',
+    'midge_publishers_held_back_total',
+    'publishersHeldBack',
+    'Times a client was read no further because it had published more than its plan allows.',
+  ),
+  field('gauge', 'midge_password_hashes_waiting', 'hashesWaitingCurrent', 'Passwords that wait for their hash.'),
   field('counter', 'midge_connect_timeouts_total', 'connectTimeouts', 'Connections closed for no CONNECT in time.'),
   field('counter', 'midge_tls_errors_total', 'tlsErrors', 'TLS connections that failed before MQTT.'),
   field(

@@ -21,6 +21,10 @@ export interface NodeCounters {
   readonly retainedSent: number
   readonly subscriptionsCurrent: number
   readonly authenticationFailures: number
+  readonly authenticationsBusy: number
+  readonly authenticationBackOffs: number
+  readonly hashesWaitingCurrent: number
+  readonly publishersHeldBack: number
   readonly keepAliveTimeouts: number
   readonly connectTimeouts: number
   readonly drainTimeouts: number

@@ -1,4 +1,4 @@
-import type { Directory, NodeLink, Store } from '@midge/protocol-core'
+import type { Directory, NodeLink, SecretStore, Store } from '@midge/protocol-core'
 import type { Config } from '../config/schema.ts'
 
 /** The part of the configuration that chooses and shapes a {@link Backing}. */
@@ -10,6 +10,8 @@ export interface Backing {
   store: Store
   directory: Directory
   link: NodeLink
+  /** The keys of `store`; waits as `ready` does. */
+  secrets: SecretStore
   /**
    * Resolves when the store can be used for the first time, and waits for one that is absent or slow.
    *

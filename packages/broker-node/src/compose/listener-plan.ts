@@ -1,4 +1,3 @@
-import { DEFAULT_INSTANCE } from '@midge/protocol-core'
 import { envName } from '../config/config-keys.ts'
 import type { Config } from '../config/schema.ts'
 import type { ListenerKind, ListenerOptions } from '../listeners/options.ts'
@@ -36,7 +35,6 @@ function optionsOf(
     host,
     port,
     setting: nameOf(`listeners.${kind}.port`),
-    instance: DEFAULT_INSTANCE,
     // The engine refuses with a reason beyond the limit; only a flood of refused ones is cut off here.
     connectionsMax: limits.connectionsMax + REFUSED_CONNECTIONS_MAX,
     connectTimeoutMs: limits.connectTimeoutMs,

@@ -48,6 +48,9 @@ export function openRedisBacking(
     store,
     directory: cluster.directory,
     link: cluster.link,
+    secrets: {
+      secret: (name, bytesCount) => patience.repeat('read a shared key', () => store.secret(name, bytesCount)),
+    },
     ready: async () => {
       await Promise.race([store.ready, room.health.loginRefused])
       await patience.repeat('check the settings of Redis', () => warnOfSettings(store, logger))

@@ -8,7 +8,7 @@ import type { RunningNode } from '../lifecycle/running-node.ts'
 import { startListener } from '../listeners/listener.ts'
 import { sampleEventLoopLag } from '../observe/event-loop-lag.ts'
 import type { Logger } from '../ports.ts'
-import { createAuthenticators } from './authenticators.ts'
+import { createAdmission } from './admission.ts'
 import { planListeners } from './listener-plan.ts'
 import { ComposedNode, type NodeParts } from './node.ts'
 import { statusSources } from './node-status.ts'
@@ -23,9 +23,9 @@ import { openBacking } from './open-backing.ts'
 export async function startNode(config: Config, logger: Logger): Promise<RunningNode> {
   const counters = new Counters()
   const user = ensureBootstrapUser(config.dataDir === MEMORY_DATA_DIR ? undefined : config.dataDir, config.bootstrap)
-  const authenticators = await createAuthenticators(config.auth, user)
   const backing = await openBacking(config, logger, counters)
   const { store, directory, link } = backing
+  const admission = createAdmission(config.auth, { counters, logger })
   const broker = new MidgeBroker({
     nodeId: config.nodeId,
     limits: config.limits,
@@ -34,7 +34,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
     store,
     directory,
     link,
-    ...authenticators,
+    door: admission.door,
   })
   const readiness = new Readiness({ store, directory, link, outage: () => backing.outage() })
   const lag = sampleEventLoopLag()
@@ -44,6 +44,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
   try {
     if (config.http.port !== 0) parts.http = await startHttp(config.http, sources)
     await backing.ready()
+    await admission.prepare(backing.secrets, user)
     await broker.start()
     await backing.recover()
     broker.core.pokeSweeper()

@@ -21,13 +21,12 @@ export class StorePatience {
    * @param what - the step in words, for the log: "check the settings of Redis"
    * @throws BrokerError whatever is not `MIDGE_STORE_UNAVAILABLE` at once, and that one when the signal aborts
    */
-  async repeat(what: string, step: () => Promise<void>): Promise<void> {
+  async repeat<T>(what: string, step: () => Promise<T>): Promise<T> {
     const startMs = performance.now()
     let reportAtMs = startMs
     for (let attempt = 1; ; attempt++) {
       try {
-        await step()
-        return
+        return await step()
       } catch (error) {
         if (!isStoreAway(error) || this.signal.aborted) throw error
         const nowMs = performance.now()

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { TOPIC_LEVELS_MAX_DEFAULT } from '@midge/protocol-core'
 import { z } from 'zod'
 
@@ -17,6 +18,8 @@ export interface KeyMeta {
 }
 
 const MIB = 1024 * 1024
+/** Leaves a thread of the pool for files and names. */
+const HASHES_RUNNING_MAX = 3
 const DAY_SECONDS = 86_400
 
 function key<T extends z.ZodType>(schema: T, description: string, rest: Omit<KeyMeta, 'description'> = {}): T {
@@ -207,6 +210,29 @@ const schema = z.strictObject({
   }),
   auth: z.strictObject({
     anonymous: key(z.boolean().default(false), 'Let clients in that send neither username nor password.'),
+    hashesRunningMax: key(
+      z
+        .number()
+        .int()
+        .min(1)
+        .max(64)
+        .default(() => Math.min(HASHES_RUNNING_MAX, Math.max(1, availableParallelism() - 1))),
+      'Passwords hashed at the same time; each takes 19 MiB and a thread of the pool, of which Node.js has four.',
+      { defaultText: 'one less than the processors, 1 to 3' },
+    ),
+    hashesWaitingMax: key(
+      whole(1, 100_000, 1000),
+      'Passwords that may wait for their hash; beyond it the busiest address is told "server busy".',
+    ),
+    hashWaitMsMax: key(
+      whole(100, 60_000, 5000),
+      'Longest wait for a hash; then the client is told "server busy". Keep it below `limits.connectTimeoutMs`.',
+    ),
+    failuresMax: key(
+      whole(1, 1_000_000, 20),
+      'Failed logins of one user from one address (IPv6: /64) in a row that cost nothing; after each further one the user is not tried again from there for 1, 2, 4, … seconds, and told "server busy".',
+    ),
+    backOffMsMax: key(whole(1000, 86_400_000, 60_000), 'Longest such pause.'),
   }),
   bootstrap: z.strictObject({
     user: key(

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Directory, InstanceName, LinkListener, Message, NodeLink, Store } from '@midge/protocol-core'
 import type { Limits } from '../config/schema.ts'
 import type { Counters } from '../counters.ts'
-import type { ConnectionInfo, EnhancedAuthenticator, Logger } from '../ports.ts'
+import type { ConnectionInfo, Door, Logger } from '../ports.ts'
 import type { Connection } from './connection/connection.ts'
 import { Connections } from './connection/connections.ts'
 import { Forwarder } from './delivery/forwarder.ts'
@@ -29,7 +29,7 @@ export interface BrokerCoreOptions {
   directory: Directory
   link: NodeLink
   hooks: Hooks
-  enhancedAuthenticator?: EnhancedAuthenticator
+  door: Door
   /** Wall clock, for tests. */
   nowMs?: () => number
 }
@@ -49,8 +49,8 @@ export class BrokerCore {
 
   constructor(options: BrokerCoreOptions) {
     const tick = new Tick()
-    const { enhancedAuthenticator, nowMs = Date.now, ...rest } = options
-    const services: EngineServices = { ...rest, enhancedAuthenticator, nowMs, tick }
+    const { nowMs = Date.now, ...rest } = options
+    const services: EngineServices = { ...rest, nowMs, tick }
     const routers = new Routers(services)
     const sessions = new SessionRegistry(services)
     const groups = new GroupQueues(services, routers)

@@ -21,6 +21,7 @@ export interface Entrance {
 }
 
 let lastConnectionNumber = 0
+const PORT_SUFFIX = /:\d*$/
 
 /**
  * One connection between `accept()` and its first MQTT byte: PROXY header, a look at the first bytes, TLS and
@@ -43,10 +44,13 @@ export class Arrival {
     this.info = {
       connectionId: (++lastConnectionNumber).toString(36),
       transport: entrance.options.kind,
-      instance: entrance.options.instance,
       remoteAddress: plainAddress(socket.remoteAddress ?? ''),
       remotePort: socket.remotePort ?? 0,
+      localAddress: plainAddress(socket.localAddress ?? ''),
       localPort: socket.localPort ?? 0,
+      serverName: undefined,
+      host: undefined,
+      path: undefined,
       certCommonName: undefined,
     }
     this.deadline = setTimeout(onDeadline, entrance.options.connectTimeoutMs, this)
@@ -75,6 +79,17 @@ export class Arrival {
   /** `name` comes from a verified certificate; it is an identity, so only a listener that says so passes it on. */
   setCertCommonName(name: string | undefined): void {
     this.info.certCommonName = this.entrance.options.tellCertCommonName === true ? name : undefined
+  }
+
+  /** What the client asked for in TLS. */
+  setServerName(name: string | undefined): void {
+    this.info.serverName = name?.toLowerCase()
+  }
+
+  /** What the client asked for in its WebSocket request. */
+  setTarget(host: string | undefined, path: string): void {
+    this.info.host = host?.replace(PORT_SUFFIX, '').toLowerCase()
+    this.info.path = path
   }
 
   /** Counts and logs bytes of the wrong protocol and closes the connection. */

@@ -30,7 +30,6 @@ const PLAIN: ListenerOptions = {
   host: '::',
   port: 1883,
   setting: 'listeners.tcp.port',
-  instance: 'default',
   connectionsMax: 1,
   connectTimeoutMs: 1,
   proxyProtocol: false,

@@ -33,7 +33,6 @@ test('a plain connection is handed over as a bare socket with all its bytes', as
   assert.equal(accepted.info.remoteAddress, '127.0.0.1')
   assert.equal(accepted.info.remotePort, client.localPort)
   assert.equal(accepted.info.localPort, bench.port)
-  assert.equal(accepted.info.instance, 'default')
   const second = await dial(bench.port)
   second.write(CONNECT_PACKET)
   assert.notEqual((await bench.acceptor.next()).info.connectionId, accepted.info.connectionId)

@@ -1,4 +1,3 @@
-import type { InstanceName } from '@midge/protocol-core'
 import type { ConnectionInfo } from '../ports.ts'
 
 /** The four ways in. */
@@ -33,7 +32,6 @@ export interface ListenerOptions {
   port: number
   /** The setting that chose the port, as error texts name it: key and environment variable. */
   setting: string
-  instance: InstanceName
   /** Open connections of this listener; one more is closed at once and counted. */
   connectionsMax: number
   /** From the TCP connection to the first MQTT byte, everything in between included. */

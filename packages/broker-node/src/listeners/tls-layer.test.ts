@@ -81,6 +81,17 @@ test('the Common Name of a signed client certificate is told', async t => {
   assert.equal((await bench.acceptor.next()).info.certCommonName, 'device-7')
 })
 
+test('the server name that a client asks for is told in lower case', async t => {
+  const bench = await startTls()
+  t.after(() => bench.close())
+  // The certificate is for another name, which is not what this is about.
+  const checkServerIdentity = (): undefined => undefined
+  dial(bench, { servername: 'Tenant-A.Example', checkServerIdentity }).write(CONNECT_PACKET)
+  assert.equal((await bench.acceptor.next()).info.serverName, 'tenant-a.example')
+  dial(bench, { servername: '' }).write(CONNECT_PACKET)
+  assert.equal((await bench.acceptor.next()).info.serverName, undefined)
+})
+
 test('the Common Name of a certificate that nobody signed is not told', async t => {
   const bench = await startTls()
   t.after(() => bench.close())

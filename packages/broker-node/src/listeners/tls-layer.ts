@@ -35,6 +35,7 @@ export function createTlsLayer(
     }
     // A certificate seen by a load balancer counts only if TLS ended there, not if it ends here.
     arrival.setCertCommonName(verifiedCommonName(stream))
+    arrival.setServerName(stream.servername || undefined)
     if (inner === undefined) arrival.awaitMqtt(stream)
     else inner(arrival, stream)
   })

@@ -46,6 +46,7 @@ export function createWebSocketLayer(
       refuseUpgrade(stream, refusal?.status ?? 400, refusal?.text ?? 'Unknown connection')
       return
     }
+    arrival.setTarget(request.headers.host, pathOf(request))
     webSockets.handleUpgrade(request, stream, head, webSocket => {
       arrival.awaitMqtt(new WebSocketStream(webSocket, () => counters.sawWrongProtocol('websocket_text')))
     })
@@ -63,11 +64,15 @@ export function createWebSocketLayer(
   }
 }
 
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '').split('?', 1)[0] ?? ''
+}
+
 function checkUpgrade(
   request: IncomingMessage,
   paths: readonly string[],
 ): { status: number; text: string } | undefined {
-  const path = (request.url ?? '').split('?', 1)[0] ?? ''
+  const path = pathOf(request)
   if (!paths.includes(path)) return { status: 404, text: `MQTT is at ${paths.join(' and ')}` }
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim())
   // [MQTT-6.0.0-3] the client has to offer "mqtt".

@@ -294,6 +294,23 @@ test('a PROXY header comes before the upgrade, and X-Forwarded-For is not believ
   client.terminate()
 })
 
+test('the host and the path that a client asks for are told', async t => {
+  const bench = await startWs()
+  t.after(() => bench.close())
+  for (const [host, told] of [
+    ['Tenant-A.Example:8080', 'tenant-a.example'],
+    ['[::1]:8080', '[::1]'],
+    ['tenant-b.example', 'tenant-b.example'],
+  ]) {
+    const client = new WebSocket(`ws://127.0.0.1:${bench.port}/mqtt?x=1`, ['mqtt'], { headers: { host } })
+    await once(client, 'open')
+    client.send(CONNECT_PACKET)
+    const { info } = await bench.acceptor.next()
+    assert.deepEqual([info.host, info.path], [told, '/mqtt'])
+    client.terminate()
+  }
+})
+
 test('secure WebSocket: client certificate, PROXY header and data', async t => {
   const files = await makeCertificateFolder('device-7')
   t.after(() => files.remove())

@@ -1,7 +1,7 @@
 import type { ConnectPacket, Message, SubscribeRequest } from '@midge/protocol-core'
 import { ReasonCode } from '@midge/protocol-core'
-import type { AuthenticationResult } from '../../ports.ts'
-import type { Client } from '../ground/client.ts'
+import type { Claim, Login, LoginMethod, LoginStep } from '../../ports.ts'
+import { type Client, isClient } from '../ground/client.ts'
 import { describe } from '../ground/describe.ts'
 import type { Hooks, Verdict } from '../ground/hooks.ts'
 import { ClientView } from './client-view.ts'
@@ -18,7 +18,7 @@ const ANSWER_MAX_MS = 30_000
  * Hooks are looked up on the broker at every call, as Aedes does, so they may be replaced while it runs. Those that are
  * still the defaults are never called.
  */
-export class AedesHooks implements Hooks {
+export class AedesHooks implements Hooks, LoginMethod {
   private readonly broker: HookedBroker
   private readonly defaults: AedesHookSet
 
@@ -71,24 +71,19 @@ export class AedesHooks implements Hooks {
     })
   }
 
-  authenticate(client: Client, packet: ConnectPacket): Promise<AuthenticationResult> | AuthenticationResult {
-    const own = this.broker.authenticator
-    if (own !== undefined && this.broker.authenticate === this.defaults.authenticate) {
-      const { info } = client
-      return own.authenticate({
-        instance: client.instance,
-        clientId: packet.clientId,
-        username: packet.username,
-        password: packet.password,
-        certCommonName: info.certCommonName,
-        remoteAddress: info.remoteAddress,
-      })
-    }
+  /** The `authenticate` hook as the first of the login methods; a default one leaves every claim to the others. */
+  begin(claim: Claim): Login | undefined {
+    const isOwn = this.broker.authenticate !== this.defaults.authenticate
+    return isOwn && claim.method === undefined ? { step: () => this.authenticate(claim) } : undefined
+  }
+
+  private authenticate({ caller, username, password }: Claim): Promise<LoginStep> {
+    if (!isClient(caller)) throw new TypeError('a claim of no connection')
     return new Promise(resolve => {
-      const password = packet.password === undefined ? undefined : Buffer.from(packet.password)
-      this.broker.authenticate(this.viewOf(client), packet.username, password, (error, success) => {
-        if (isAbsent(error) && success === true) resolve({ ok: true, username: packet.username })
-        else resolve({ ok: false, reasonCode: toReasonCode(error?.returnCode) })
+      const secret = password === undefined ? undefined : Buffer.from(password)
+      this.broker.authenticate(this.viewOf(caller), username, secret, (error, success) => {
+        if (isAbsent(error) && success === true) resolve({ kind: 'success', username, data: undefined })
+        else resolve({ kind: 'failure', reasonCode: toReasonCode(error?.returnCode), reason: 'the authenticate hook' })
       })
     })
   }

@@ -1,20 +1,21 @@
 import type { Duplex } from 'node:stream'
 import { BrokerError, checkTopicName, DEFAULT_INSTANCE } from '@midge/protocol-core'
 import { Aedes } from 'aedes'
-import type { Authenticator, ConnectionAcceptor, ConnectionInfo } from '../../ports.ts'
+import type { ConnectionAcceptor, ConnectionInfo, Door } from '../../ports.ts'
 import { BrokerCore, type BrokerCoreOptions } from '../broker-core.ts'
 import { AedesHooks } from './aedes-hooks.ts'
 import type { ClientView } from './client-view.ts'
 import type { AedesHookSet, Callback, HookedBroker } from './hook-set.ts'
+import { OpenDoor } from './open-door.ts'
 import { type AedesPublishInput, toMessage } from './translate.ts'
 
 /** Aedes' own heartbeat and will clean-up have nothing to do here: node life and wills are the store's business. */
 const AEDES_HEARTBEAT_MS = 2_147_483_647 / 4
 
 /** What a {@link MidgeBroker} is built from, hooks included. */
-export interface MidgeBrokerOptions extends Omit<BrokerCoreOptions, 'hooks'>, Partial<AedesHookSet> {
-  /** Decides about credentials unless an `authenticate` hook is given. */
-  authenticator?: Authenticator
+export interface MidgeBrokerOptions extends Omit<BrokerCoreOptions, 'hooks' | 'door'>, Partial<AedesHookSet> {
+  /** Decides about clients unless an `authenticate` hook is given; without a door everybody may come in. */
+  door?: Door
 }
 
 /** The part of the persistence port that Aedes' own code touches: it must find nothing to do. */
@@ -55,7 +56,6 @@ const AedesBase = Aedes as unknown as new (
  */
 export class MidgeBroker extends AedesBase implements ConnectionAcceptor, HookedBroker {
   readonly core: BrokerCore
-  readonly authenticator: Authenticator | undefined
 
   constructor(options: MidgeBrokerOptions) {
     super({
@@ -64,9 +64,10 @@ export class MidgeBroker extends AedesBase implements ConnectionAcceptor, Hooked
       heartbeatInterval: AEDES_HEARTBEAT_MS,
       persistence: NOTHING_STORED,
     })
-    this.authenticator = options.authenticator
-    const defaults = defaultHooks()
-    this.core = new BrokerCore({ ...options, hooks: new AedesHooks(this, defaults) })
+    const hooks = new AedesHooks(this, defaultHooks())
+    const door = options.door ?? new OpenDoor(options.counters)
+    door.putFirst(hooks)
+    this.core = new BrokerCore({ ...options, hooks, door })
     this.handle = (stream: Duplex): void => this.accept(stream, infoOf(stream))
     this.publish = (packet: AedesPublishInput, client: unknown, done?: Callback): void => {
       this.publishMessage(packet, typeof client === 'function' ? (client as Callback) : done)
@@ -134,14 +135,22 @@ function defaultHooks(): AedesHookSet {
 }
 
 function infoOf(stream: Duplex): ConnectionInfo {
-  const socket = stream as Duplex & { remoteAddress?: string; remotePort?: number; localPort?: number }
+  const socket = stream as Duplex & {
+    remoteAddress?: string
+    remotePort?: number
+    localAddress?: string
+    localPort?: number
+  }
   return {
     connectionId: 'library',
     transport: 'tcp',
-    instance: DEFAULT_INSTANCE,
     remoteAddress: socket.remoteAddress ?? '',
     remotePort: socket.remotePort ?? 0,
+    localAddress: socket.localAddress ?? '',
     localPort: socket.localPort ?? 0,
+    serverName: undefined,
+    host: undefined,
+    path: undefined,
     certCommonName: undefined,
   }
 }

@@ -1,4 +1,3 @@
-import type { Authenticator } from '../../ports.ts'
 import type { BrokerCore } from '../broker-core.ts'
 import type { ClientView } from './client-view.ts'
 import type { AedesPublish } from './translate.ts'
@@ -28,7 +27,6 @@ export interface AedesHookSet {
 /** The broker, as those see it who call its hooks and emit its events. */
 export interface HookedBroker extends AedesHookSet {
   readonly core: BrokerCore
-  readonly authenticator: Authenticator | undefined
   /** A client is connected: Aedes' registry and events hear of it. */
   onConnected(client: ClientView): void
   onDisconnected(client: ClientView): void

@@ -121,6 +121,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     return this.currentPhase === Phase.closed
   }
 
+  get isGone(): boolean {
+    return this.isClosed
+  }
+
   get isEstablished(): boolean {
     return this.hasBeenOpen
   }
@@ -432,11 +436,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
 
   private finish(reason: string, how: CloseHow): Promise<void> | undefined {
     const { logger } = this.parts.services
-    const hadConnect = this.currentPhase === Phase.open || this.currentPhase === Phase.connecting
     this.currentPhase = Phase.closed
     this.input.close()
     this.onEnded(this)
-    if (hadConnect && logger.isLevelEnabled('info')) {
+    if (this.hasBeenOpen && logger.isLevelEnabled('info')) {
       logger.info({ event: 'client.disconnected', ...describe(this), reason }, 'client disconnected')
     }
     return this.sink.onEnded(how)

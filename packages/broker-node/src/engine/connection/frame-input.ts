@@ -34,7 +34,7 @@ export interface FrameInputOptions {
 
 /**
  * Bytes in, packets out, strictly in the order of arrival: while one packet waits for a step, later bytes wait here and
- * the stream is paused.
+ * the stream is paused. Before CONNACK that is done only once there are such bytes: who goes away is noticed by reading.
  */
 export class FrameInput {
   /** When a packet was last handled, or a good part of a large one came. */
@@ -87,7 +87,7 @@ export class FrameInput {
   /** Runs an asynchronous step of the packet at hand; later packets wait until it has settled. */
   waitFor(step: Promise<void>): void {
     this.waits++
-    this.stream.pause()
+    if (this.isOpen) this.stream.pause()
     step.then(
       () => this.resume(),
       (error: unknown) => {
@@ -127,6 +127,7 @@ export class FrameInput {
   /** Bytes that have to wait for the step under way. */
   private keep(chunk: Uint8Array): void {
     this.rest = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk])
+    this.stream.pause()
   }
 
   /** Goes on with a packet that began in an earlier chunk. */
@@ -186,6 +187,7 @@ export class FrameInput {
     const left = chunk.subarray(rest)
     if (this.isWaiting) {
       this.rest = this.rest === undefined ? left : Buffer.concat([left, this.rest])
+      this.stream.pause()
       return
     }
     this.partial = Buffer.allocUnsafe(Math.max(left.length, PARTIAL_BYTES_MIN))

@@ -20,6 +20,7 @@ import {
   type TestBroker,
   type TestBrokerOptions,
 } from '../testing/test-broker.ts'
+import { doorThat, letIn } from '../testing/test-door.ts'
 
 const KEEP = [0x11, 0, 0, 0, 100]
 const RECEIVE_MAX_10 = [0x21, 0, 10]
@@ -324,6 +325,7 @@ test('sessions that are gone leave nothing in the router, the routes or the coun
 test('instances do not meet: the same client id in the same group of two of them', async t => {
   const acked: string[] = []
   const node = await start(t, {
+    door: doorThat(({ info }) => letIn({ instance: info.host ?? '' })),
     wrapStore: store =>
       overriding(store, {
         ackGroup: (...call: Parameters<Store['ackGroup']>) => {
@@ -334,7 +336,7 @@ test('instances do not meet: the same client id in the same group of two of them
   })
   const streams = ['one', 'two'].map(instance => {
     const stream = new ScriptedStream()
-    node.broker.core.accept(stream, { ...TEST_INFO, instance })
+    node.broker.core.accept(stream, { ...TEST_INFO, host: instance })
     stream.feed(connectPacket({ clientId: 'member' }))
     stream.feed(subscribePacket(5, 1, [{ filter: '$share/g/a', options: 1 }]))
     return stream

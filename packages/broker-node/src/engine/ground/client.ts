@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
 import type { InstanceName, ProtocolVersion } from '@midge/protocol-core'
-import type { ConnectionInfo } from '../../ports.ts'
+import type { Caller, ConnectionInfo } from '../../ports.ts'
 
 /** A client as those see it who decide about it, log it or show it to an application. */
-export interface Client {
+export interface Client extends Caller {
   readonly info: ConnectionInfo
   readonly stream: Duplex
   /** Of CONNECT; '' before it. */
@@ -18,4 +18,9 @@ export interface Client {
   readonly isClosed: boolean
   /** Ends the connection; a v5 client is told the reason. */
   close(reasonCode: number, reason: string): void
+}
+
+/** The client behind a claim at the door: every claim that the engine makes has one. */
+export function isClient(caller: Caller): caller is Client {
+  return 'stream' in caller
 }

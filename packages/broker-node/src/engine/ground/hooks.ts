@@ -1,5 +1,4 @@
 import type { ConnectPacket, Message, SubscribeRequest } from '@midge/protocol-core'
-import type { AuthenticationResult } from '../../ports.ts'
 import type { Client } from './client.ts'
 
 /** A reason code, 0 for yes; a promise when the hook needs time. */
@@ -15,7 +14,6 @@ export interface Hooks {
   readonly observesPublish: boolean
   readonly filtersForward: boolean
   preConnect(client: Client, packet: ConnectPacket): Promise<boolean>
-  authenticate(client: Client, packet: ConnectPacket): AuthenticationResult | Promise<AuthenticationResult>
   mayPublish(client: Client, message: Message): Verdict
   maySubscribe(client: Client, request: SubscribeRequest): Verdict
   mayForward(client: Client, message: Message): boolean

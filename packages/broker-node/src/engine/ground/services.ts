@@ -1,7 +1,7 @@
 import type { Directory, NodeLink, Store } from '@midge/protocol-core'
 import type { Limits } from '../../config/schema.ts'
 import type { Counters } from '../../counters.ts'
-import type { EnhancedAuthenticator, Logger } from '../../ports.ts'
+import type { Door, Logger } from '../../ports.ts'
 import type { Hooks } from './hooks.ts'
 import type { Tick } from './tick.ts'
 
@@ -17,6 +17,6 @@ export interface EngineServices {
   readonly directory: Directory
   readonly link: NodeLink
   readonly hooks: Hooks
-  readonly enhancedAuthenticator: EnhancedAuthenticator | undefined
+  readonly door: Door
   readonly tick: Tick
 }

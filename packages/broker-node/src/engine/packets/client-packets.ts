@@ -17,8 +17,8 @@ import type { CloseHow } from '../ground/close-how.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { Session } from '../sessions/session.ts'
+import { Authentication } from './authentication.ts'
 import { ConnectHandler, type ConnectParts } from './connect-handler.ts'
-import { EnhancedAuthentication } from './enhanced-authentication.ts'
 import { InboundPublishes } from './inbound-publishes.ts'
 import type { OpenClient } from './open-client.ts'
 import { handleSubscribe, handleUnsubscribe, type SubscribeParts } from './subscribe.ts'
@@ -39,14 +39,14 @@ interface Opened extends OpenClient {
 export class ClientPackets implements PacketSink {
   private readonly parts: PacketParts
   private readonly connection: Connection
-  private readonly authentication: EnhancedAuthentication
+  private readonly authentication: Authentication
   private connect: ConnectHandler | undefined = undefined
   private client: Opened | undefined = undefined
 
   constructor(parts: PacketParts, connection: Connection) {
     this.parts = parts
     this.connection = connection
-    this.authentication = new EnhancedAuthentication(parts.services, connection)
+    this.authentication = new Authentication(parts.services.door, connection)
   }
 
   onPublish(chunk: Uint8Array, start: number, bodyStart: number, bodyEnd: number): boolean {
@@ -200,12 +200,7 @@ export class ClientPackets implements PacketSink {
     const { authentication, connection } = this
     const isFirst = !authentication.isUnderWay
     authentication.check(packet, isFirst ? ReasonCode.reauthenticate : ReasonCode.continueAuthentication)
-    if (isFirst) {
-      const { info, instance, clientId } = connection
-      const { certCommonName, remoteAddress } = info
-      const secrets = { username: undefined, password: undefined }
-      authentication.beginAgain({ instance, clientId, ...secrets, certCommonName, remoteAddress })
-    }
+    if (isFirst) authentication.beginAgain()
     connection.waitFor(this.stepAgain(packet.properties.authenticationData))
   }
 
@@ -213,8 +208,10 @@ export class ClientPackets implements PacketSink {
     const step = await this.authentication.step(data)
     if (step === undefined) return
     // v5 [MQTT-4.12.1-2]: a failed re-authentication ends the connection.
-    if (step.kind === 'failure') throw new ProtocolError(step.reasonCode, 'authentication failed')
-    if (step.username !== this.connection.username) throw new ProtocolError(ReasonCode.notAuthorized, 'another user')
+    if (step.kind === 'refused') throw new ProtocolError(step.reasonCode, step.text)
+    const { username, instance } = step.admitted
+    if (username !== this.connection.username || instance !== this.connection.instance)
+      throw new ProtocolError(ReasonCode.notAuthorized, 'another user')
     this.authentication.send(ReasonCode.success, step.data)
   }
 }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ConnectPacket, Store } from '@midge/protocol-core'
-import type { EnhancedAuthenticator } from '../../ports.ts'
+import type { Store } from '@midge/protocol-core'
 import { Connections } from '../connection/connections.ts'
 import { Phase } from '../connection/phase.ts'
 import { GroupQueues } from '../delivery/group-queues.ts'
@@ -14,10 +13,11 @@ import { SessionRegistry } from '../sessions/session-registry.ts'
 import { connectPacket } from '../testing/raw-client.ts'
 import { ScriptedStream } from '../testing/scripted-stream.ts'
 import { Gate, overriding, poll, TEST_INFO } from '../testing/test-broker.ts'
+import { doorThat, letIn, turnAway } from '../testing/test-door.ts'
 import { subscription, type TestServices, testServices } from '../testing/test-services.ts'
 import { openStored } from '../testing/test-session.ts'
+import { Authentication } from './authentication.ts'
 import { ConnectHandler, type ConnectParts } from './connect-handler.ts'
-import { EnhancedAuthentication } from './enhanced-authentication.ts'
 import type { OpenClient } from './open-client.ts'
 
 /** Connections whose packets all go to a CONNECT handler, on a store in memory. */
@@ -59,7 +59,7 @@ class Bench {
   }
 
   private sinkOf(connection: ConstructorParameters<typeof ConnectHandler>[1]['connection']): PacketSink {
-    const authentication = new EnhancedAuthentication(this.services, connection)
+    const authentication = new Authentication(this.services.door, connection)
     const handler = new ConnectHandler(this.parts, { connection, authentication }, client => this.opened.push(client))
     return {
       onPublish: () => true,
@@ -71,7 +71,7 @@ class Bench {
   }
 }
 
-async function start(replaced: Partial<TestServices> = {}): Promise<Bench> {
+async function startBench(replaced: Partial<TestServices> = {}): Promise<Bench> {
   return new Bench(await testServices(replaced))
 }
 
@@ -89,7 +89,7 @@ async function connack(stream: ScriptedStream): Promise<number> {
 }
 
 test('everything that CONNECT settles is bound before anybody hears of the client', async () => {
-  const bench = await start()
+  const bench = await startBench()
   let bound: unknown[] = []
   bench.services.hooks.connected = () => {
     const [client] = bench.opened
@@ -103,24 +103,29 @@ test('everything that CONNECT settles is bound before anybody hears of the clien
   assert.equal(client?.router, bench.parts.routers.of('default'))
 })
 
-test('the user of the client is whom the authenticator names', async () => {
-  const bench = await start()
-  bench.services.hooks.authenticate = async () => ({ ok: true, username: 'ada' })
+test('user and instance of the client are what the door says', async () => {
+  const bench = await startBench({ door: doorThat(async () => letIn({ username: 'ada', instance: 'one' })) })
   await connack(bench.connect(connectPacket({ clientId: 'c' })))
-  assert.equal(bench.opened[0]?.connection.username, 'ada')
+  const [client] = bench.opened
+  assert.equal(client?.connection.username, 'ada')
+  assert.equal(bench.parts.sessions.sessionOf('one', 'c'), client?.session)
+  assert.equal(client?.router, bench.parts.routers.of('one'))
 })
 
-for (const [what, refuse, expected] of [
-  ['by the application before CONNECT', (b: Bench) => (b.services.hooks.preConnect = async () => false), 0x87],
+for (const [what, start, expected] of [
   [
-    'for its credentials',
-    (b: Bench) => (b.services.hooks.authenticate = () => ({ ok: false, reasonCode: 0x86 })),
-    0x86,
+    'by the application before CONNECT',
+    async () => {
+      const bench = await startBench()
+      bench.services.hooks.preConnect = async () => false
+      return bench
+    },
+    0x87,
   ],
+  ['at the door', () => startBench({ door: doorThat(() => turnAway(0x86)) }), 0x86],
 ] as const) {
   test(`a client that is refused ${what} is told so, and leaves nothing behind`, async () => {
     const bench = await start()
-    refuse(bench)
     const stream = bench.connect(connectPacket({ clientId: 'c' }))
     assert.equal(await connack(stream), expected)
     await poll(() => stream.writableEnded, 'closed')
@@ -162,7 +167,7 @@ test('a client that goes away while the store opens its session leaves a closed 
 })
 
 test('of two connections with one client id the later one stays; the owner elsewhere is told', async () => {
-  const bench = await start()
+  const bench = await startBench()
   await openStored({ ...bench.services, nodeId: 'n2' }, { clientId: 'c' })
   const first = bench.connect(connectPacket({ clientId: 'c' }))
   await connack(first)
@@ -175,7 +180,7 @@ test('of two connections with one client id the later one stays; the owner elsew
 })
 
 test('a resumed session has its subscriptions and its queue again', async () => {
-  const bench = await start()
+  const bench = await startBench()
   const { store } = bench.services
   const { opened } = await openStored(bench.services, { clientId: 'c' })
   await store.saveSubscriptions('default', 'c', opened.epoch, [subscription('a/+', { qos: 1 })])
@@ -189,14 +194,11 @@ test('a resumed session has its subscriptions and its queue again', async () => 
   assert.equal(bench.services.counters.subscriptionsCurrent, 1)
 })
 
-test('an exchange of several messages ends in CONNACK with the last data of the server', async () => {
-  const packets: ConnectPacket[] = []
-  const enhancedAuthenticator: EnhancedAuthenticator = {
-    begin: method =>
-      method === 'ONE' ? { step: () => ({ kind: 'success', username: 'eve', data: Buffer.from('bye') }) } : undefined,
-  }
-  const bench = await start({ enhancedAuthenticator })
-  bench.services.hooks.preConnect = async (...args: unknown[]) => packets.push(args[1] as ConnectPacket) > 0
+test('an exchange ends in CONNACK with the last data of the server', async () => {
+  const door = doorThat(({ method }) =>
+    method === 'ONE' ? letIn({ username: 'eve' }, Buffer.from('bye')) : turnAway(0x8c),
+  )
+  const bench = await startBench({ door })
   const method = (name: string): number[] => [0x15, 0, name.length, ...Buffer.from(name)]
   const stream = bench.connect(connectPacket({ clientId: 'c', properties: method('ONE') }))
   assert.equal(await connack(stream), 0)

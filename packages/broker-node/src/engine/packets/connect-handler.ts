@@ -11,20 +11,19 @@ import {
   peekConnect,
   ReasonCode,
   type StoredWill,
-  type Will,
 } from '@midge/protocol-core'
-import type { AuthenticationResult, Credentials } from '../../ports.ts'
+import type { Admitted } from '../../ports.ts'
 import { type Bound, UNBOUND } from '../connection/bound.ts'
 import type { Connection } from '../connection/connection.ts'
 import { Phase } from '../connection/phase.ts'
 import { reportBackgroundFailure } from '../ground/background-failure.ts'
-import type { Rights } from '../ground/rights.ts'
+import { ClientRights, type Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
 import { Session, type SessionParts } from '../sessions/session.ts'
 import type { SessionEnds } from '../sessions/session-ends.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
+import type { Authentication } from './authentication.ts'
 import { connackProperties, outboundWindow, outputFormOf, termsOf } from './connect-terms.ts'
-import type { EnhancedAuthentication } from './enhanced-authentication.ts'
 import type { OpenClient } from './open-client.ts'
 import { Refusal, refusalOf, refuse, refuseUndecoded } from './refusal.ts'
 import { leaveEndedGroups, type ResumeParts, resumeSession, takeOverPrevious } from './resume-session.ts'
@@ -36,30 +35,32 @@ export interface ConnectParts extends ResumeParts {
   readonly ends: SessionEnds
   readonly sessionParts: SessionParts
   readonly connections: { readonly size: number }
-  /** Of every client. */
+  /** What the hooks say to every client's wishes. */
   readonly rights: Rights
 }
 
 /** A CONNECT on its way to CONNACK. */
 interface Request {
   readonly packet: ConnectPacket
+  readonly packetBytes: number
   /** As far as it is settled. */
   bound: Bound
+  admitted: Admitted | undefined
 }
 
 /** The CONNECT of one connection, from its bytes to CONNACK. The steps of an accepted one are the list in `admit`. */
 export class ConnectHandler {
   private readonly parts: ConnectParts
   private readonly connection: Connection
-  private readonly authentication: EnhancedAuthentication
+  private readonly authentication: Authentication
   private readonly onOpened: (client: OpenClient) => void
-  /** The one that waits for the end of its enhanced authentication. */
+  /** The one that waits at the door. */
   private pending: Request | undefined = undefined
 
   /** @param onOpened - called with CONNACK, before anything is delivered */
   constructor(
     parts: ConnectParts,
-    peer: { connection: Connection; authentication: EnhancedAuthentication },
+    peer: { connection: Connection; authentication: Authentication },
     onOpened: (client: OpenClient) => void,
   ) {
     this.parts = parts
@@ -83,14 +84,12 @@ export class ConnectHandler {
     }
     const bound: Bound = {
       ...UNBOUND,
-      instance: connection.info.instance,
-      clientId: packet.clientId,
+      clientId: packet.clientId === '' ? `midge-${randomUUID()}` : packet.clientId,
       version: packet.version,
       terms: termsOf(packet, services.limits),
-      rights: parts.rights,
     }
     connection.bind(bound)
-    this.runStep(this.begin({ packet, bound }))
+    this.runStep(this.begin({ packet, packetBytes: bodyEnd - bodyStart, bound, admitted: undefined }))
   }
 
   /** AUTH before CONNACK. v5 [MQTT-4.12.0-3]. */
@@ -128,58 +127,40 @@ export class ConnectHandler {
     if (connections.size > limits.connectionsMax) throw new Refusal(ReasonCode.serverBusy, 'too many connections')
     if (!(await hooks.preConnect(connection, packet)))
       throw new Refusal(ReasonCode.notAuthorized, 'refused before CONNECT')
-    const method = packet.properties.authenticationMethod
-    if (method === undefined) {
-      await this.admit(request, await hooks.authenticate(connection, packet), undefined)
-      return
-    }
-    if (!this.authentication.begin(method, this.credentialsOf(request)))
-      throw new Refusal(ReasonCode.badAuthenticationMethod, 'authentication method not supported')
+    const { username, password, properties } = packet
+    this.authentication.begin({
+      info: connection.info,
+      clientId: request.bound.clientId,
+      username,
+      password,
+      method: properties.authenticationMethod,
+      packetBytes: request.packetBytes,
+      caller: connection,
+    })
     this.pending = request
-    await this.authenticate(packet.properties.authenticationData)
+    await this.authenticate(properties.authenticationData)
   }
 
-  private credentialsOf({ packet, bound }: Request): Credentials {
-    const { info } = this.connection
-    return {
-      instance: bound.instance,
-      clientId: packet.clientId,
-      username: packet.username,
-      password: packet.password,
-      certCommonName: info.certCommonName,
-      remoteAddress: info.remoteAddress,
-    }
-  }
-
-  /** One message of the client in an enhanced authentication. v5 section 4.12. */
+  /** One message of the client at the door. */
   private async authenticate(data: Uint8Array | undefined): Promise<void> {
     const step = await this.authentication.step(data)
     const request = this.pending
     if (step === undefined || request === undefined) return
     this.pending = undefined
-    if (step.kind === 'failure') throw new Refusal(step.reasonCode, 'authentication failed')
-    await this.admit(request, { ok: true, username: step.username }, step.data)
+    if (step.kind === 'refused') throw new Refusal(step.reasonCode, step.text)
+    await this.admit(request, step.admitted, step.data)
   }
 
-  /** The steps from known credentials to CONNACK. */
-  private async admit(
-    request: Request,
-    result: AuthenticationResult,
-    authenticationData: Uint8Array | undefined,
-  ): Promise<void> {
+  /** The steps from a known identity to CONNACK; from here on the connection belongs to an instance. */
+  private async admit(request: Request, admitted: Admitted, authenticationData: Uint8Array | undefined): Promise<void> {
     const { connection } = this
-    const { sessions, services } = this.parts
-    const { packet } = request
-    if (connection.isClosed) return
-    if (!result.ok) {
-      services.counters.authenticationFailures++
-      throw new Refusal(result.reasonCode, 'not authorized')
-    }
-    const clientId = packet.clientId === '' ? `midge-${randomUUID()}` : packet.clientId
-    const { instance } = request.bound
-    request.bound = { ...request.bound, clientId, username: result.username }
+    const { rights, sessions, services } = this.parts
+    const { instance, username, permissions } = admitted
+    const { clientId } = request.bound
+    request.admitted = admitted
+    request.bound = { ...request.bound, instance, username, rights: new ClientRights(permissions, rights) }
     connection.bind(request.bound)
-    const will = await this.checkedWill(packet.will)
+    const will = await this.checkedWill(request)
     // A will that DISCONNECT has discarded must not be fired as that of a displaced connection.
     await sessions.endingOf(instance, clientId)
     if (connection.isClosed) return
@@ -206,7 +187,7 @@ export class ConnectHandler {
   }
 
   /** A will that the client may not publish is refused now: later there would be nobody to tell. */
-  private async checkedWill(will: Will | undefined): Promise<StoredWill | undefined> {
+  private async checkedWill({ packet: { will }, bound }: Request): Promise<StoredWill | undefined> {
     if (will === undefined) return undefined
     const { connection } = this
     const message = new Message({
@@ -219,7 +200,7 @@ export class ConnectHandler {
       expiresAtMs: 0,
       publisherId: connection.clientId,
     })
-    if ((await this.parts.rights.mayPublish(connection, message)) !== 0) {
+    if ((await bound.rights.mayPublish(connection, message)) !== 0) {
       throw new Refusal(ReasonCode.notAuthorized, 'will topic not allowed')
     }
     return { message, willDelaySeconds: will.willDelaySeconds, messageExpirySeconds: will.messageExpirySeconds ?? -1 }
@@ -276,9 +257,15 @@ export class ConnectHandler {
     connection.send(encodeConnack(5, sessionPresent, 0, properties))
   }
 
-  private resume({ bound }: Request, session: Session, opened: OpenedSession): void {
+  private resume({ bound, admitted }: Request, session: Session, opened: OpenedSession): void {
     const router = this.parts.routers.of(bound.instance)
-    const client: OpenClient = { connection: this.connection, session, router, rights: bound.rights }
+    const client: OpenClient = {
+      connection: this.connection,
+      session,
+      router,
+      rights: bound.rights,
+      plan: admitted?.plan,
+    }
     this.onOpened(client)
     resumeSession(this.parts, client, opened)
   }

@@ -15,6 +15,7 @@ import {
   RUN_FIRST_BYTE,
 } from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
+import type { Plan } from '../../ports.ts'
 import type { AckRefusal, Connection } from '../connection/connection.ts'
 import type { PublishSource } from '../delivery/publish-source.ts'
 import type { Publisher } from '../delivery/publisher.ts'
@@ -39,6 +40,7 @@ export interface InboundClient {
   session: Session
   router: Router
   rights: Rights
+  plan: Plan | undefined
 }
 
 /**
@@ -54,6 +56,8 @@ export class InboundPublishes implements PublishSource {
   private readonly connection: Connection
   private readonly router: Router
   private readonly rights: Rights
+  /** Only of a client whose rate is limited. */
+  private readonly plan: Plan | undefined
   private readonly view = new PublishView()
   private readonly topics = new TopicEntries()
   private aliases: InboundTopicAliases<TopicEntry> | undefined
@@ -77,6 +81,7 @@ export class InboundPublishes implements PublishSource {
     this.session = client.session
     this.router = client.router
     this.rights = client.rights
+    this.plan = isLimited(client.plan) ? client.plan : undefined
     this.aliases = aliasMax > 0 ? new InboundTopicAliases<TopicEntry>(aliasMax) : undefined
   }
 
@@ -208,7 +213,7 @@ export class InboundPublishes implements PublishSource {
   }
 
   private mayRun(entry: TopicEntry): boolean {
-    return this.rights.allowRuns && entry.rightsVersion === this.rights.version
+    return this.rights.allowRuns && this.plan === undefined && entry.rightsVersion === this.rights.version
   }
 
   private startRun(chunk: Uint8Array, start: number, end: number, entry: TopicEntry): void {
@@ -227,6 +232,7 @@ export class InboundPublishes implements PublishSource {
     const entry = this.entryOf(chunk)
     if (entry.rightsVersion !== this.rights.version && !this.askPermission(chunk, entry)) return false
     this.countReceived(qos, 1)
+    if (this.plan !== undefined) this.pace(this.plan)
     if (qos > 0 && !this.admit(view.packetId, qos)) return true
     if (!this.payloadFormatHolds(chunk)) {
       this.refuse(qos, view.packetId, { reasonCode: ReasonCode.payloadFormatInvalid, text: 'payload is not UTF-8' })
@@ -237,6 +243,18 @@ export class InboundPublishes implements PublishSource {
       parts.publisher.publishFrom(this, this.messageOf(chunk, entry), this.matchOf(entry))
     }
     return true
+  }
+
+  /** Beyond the rate of its plan a client is read no further until it is within it again: nothing is lost by that. */
+  private pace({ publishes, publishBytes }: Plan): void {
+    const { view } = this
+    const nowMs = this.parts.services.nowMs()
+    publishes?.take(1, nowMs)
+    publishBytes?.take(view.payloadEnd - view.payloadStart, nowMs)
+    const waitMs = Math.max(publishes?.waitMs(1, nowMs) ?? 0, publishBytes?.waitMs(1, nowMs) ?? 0)
+    if (waitMs === 0) return
+    this.parts.services.counters.publishersHeldBack++
+    this.connection.waitFor(new Promise(resolve => setTimeout(resolve, waitMs).unref()))
   }
 
   private countReceived(qos: Qos, count: number): void {
@@ -380,4 +398,8 @@ export class InboundPublishes implements PublishSource {
     }
     return entry.match
   }
+}
+
+function isLimited(plan: Plan | undefined): boolean {
+  return plan?.publishes !== undefined || plan?.publishBytes !== undefined
 }

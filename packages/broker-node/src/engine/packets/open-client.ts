@@ -1,3 +1,4 @@
+import type { Plan } from '../../ports.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { Rights } from '../ground/rights.ts'
 import type { Router } from '../routing/router.ts'
@@ -10,4 +11,5 @@ export interface OpenClient {
   /** Of its instance. */
   readonly router: Router
   readonly rights: Rights
+  readonly plan: Plan | undefined
 }

@@ -1,5 +1,4 @@
 import type { Message } from '@midge/protocol-core'
-import type { AuthenticationResult } from '../../ports.ts'
 import type { Hooks, Verdict } from '../ground/hooks.ts'
 
 /** The hooks of an application that allows everything; what it is told of single messages is kept. */
@@ -11,10 +10,6 @@ export class SilentHooks implements Hooks {
 
   async preConnect(): Promise<boolean> {
     return true
-  }
-
-  authenticate(): AuthenticationResult | Promise<AuthenticationResult> {
-    return { ok: true, username: undefined }
   }
 
   mayPublish(): Verdict {

@@ -13,10 +13,13 @@ import { MemoryLogger, openTestStore, TEST_LIMITS } from './test-services.ts'
 export const TEST_INFO: ConnectionInfo = {
   connectionId: 'test',
   transport: 'tcp',
-  instance: 'default',
   remoteAddress: '127.0.0.1',
   remotePort: 1,
+  localAddress: '127.0.0.1',
   localPort: 1883,
+  serverName: undefined,
+  host: undefined,
+  path: undefined,
   certCommonName: undefined,
 }
 

@@ -15,5 +15,6 @@ export class TestClient implements Client {
   readonly isClean = true
   readonly isEstablished = true
   readonly isClosed = false
+  readonly isGone = false
   close(): void {}
 }

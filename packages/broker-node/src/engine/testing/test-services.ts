@@ -5,6 +5,7 @@ import type { Limits } from '../../config/schema.ts'
 import { Counters } from '../../counters.ts'
 import type { Logger } from '../../ports.ts'
 import { openLocalStore } from '../../store-local/index.ts'
+import { OpenDoor } from '../aedes/open-door.ts'
 import type { EngineServices } from '../ground/services.ts'
 import { Tick } from '../ground/tick.ts'
 import { SilentHooks } from './silent-hooks.ts'
@@ -83,7 +84,7 @@ export async function testServices(replaced: Partial<TestServices> = {}): Promis
     directory: new LocalDirectory({ listSubscriptions: () => store.listSubscriptions() }),
     link: new NoLink(),
     hooks: new SilentHooks(),
-    enhancedAuthenticator: undefined,
+    door: new OpenDoor(new Counters()),
     tick: new Tick(),
     ...replaced,
   }

@@ -98,7 +98,6 @@ export async function startBench(overrides: Partial<ListenerOptions> = {}): Prom
     host: '127.0.0.1',
     port: 0,
     setting: 'listeners.tcp.port',
-    instance: 'default',
     connectionsMax: 10_000,
     connectTimeoutMs: 10_000,
     proxyProtocol: false,

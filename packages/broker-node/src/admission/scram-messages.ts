@@ -1,7 +1,9 @@
-import { ReasonCode } from '@midge/protocol-core'
+import type { LoginFailure } from '../ports.ts'
+import { REFUSED } from './refusals.ts'
 
 /** The client's first message. RFC 5802 section 7, `client-first-message`. */
 export interface ScramClientFirst {
+  kind: 'first'
   /** Channel-binding flag and authorisation identity, with both commas. */
   gs2Header: string
   /** The rest, which is part of what both sides sign. */
@@ -26,19 +28,19 @@ const CLIENT_FIRST =
 const CLIENT_FINAL =
   /^(c=([A-Za-z0-9+/]+={0,2}),r=([\x21-\x2b\x2d-\x7e]+)(?:,[A-Za-z]=[^,]*)*),p=([A-Za-z0-9+/]+={0,2})$/
 
-/** @returns the message, or the reason code to refuse it with */
-export function parseClientFirst(data: Uint8Array): ScramClientFirst | number {
+/** @returns the message, or why it is refused */
+export function parseClientFirst(data: Uint8Array): ScramClientFirst | LoginFailure {
   const text = decode(data)
   const match = text === undefined ? null : CLIENT_FIRST.exec(text)
-  if (match === null) return ReasonCode.protocolError
+  if (match === null) return REFUSED.malformedExchange
   const [, gs2Header = '', flag = '', identity, bare = '', escapedName = '', nonce = ''] = match
   // The server offers no method with channel binding, so it must not act as if it had checked one.
-  if (flag.startsWith('p=')) return ReasonCode.badAuthenticationMethod
+  if (flag.startsWith('p=')) return REFUSED.channelBinding
   const username = unescapeName(escapedName)
-  if (username === undefined || username === '') return ReasonCode.protocolError
+  if (username === undefined || username === '') return REFUSED.malformedExchange
   // Acting for somebody else is a right that nobody has here.
-  if (identity !== undefined && unescapeName(identity) !== username) return ReasonCode.notAuthorized
-  return { gs2Header, bare, username, nonce }
+  if (identity !== undefined && unescapeName(identity) !== username) return REFUSED.otherIdentity
+  return { kind: 'first', gs2Header, bare, username, nonce }
 }
 
 /** @returns the message, or `undefined` when it is not one */

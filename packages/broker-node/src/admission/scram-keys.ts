@@ -1,4 +1,4 @@
-import { createHash, createHmac, pbkdf2, randomBytes } from 'node:crypto'
+import { createHash, createHmac, pbkdf2 } from 'node:crypto'
 import { promisify } from 'node:util'
 
 /** What a server keeps of a password for SCRAM-SHA-256. RFC 5802 section 3, RFC 7677. */
@@ -17,13 +17,13 @@ const KEY_BYTES = 32
 
 const deriveKey = promisify(pbkdf2)
 
-/** Derives the keys under a fresh salt, on the thread pool. */
+/** Derives the keys on the thread pool. */
 export async function deriveScramKeys(
   password: string,
+  salt: Uint8Array,
   iterationCount: number = SCRAM_ITERATIONS_DEFAULT,
 ): Promise<ScramKeys> {
   if (iterationCount < SCRAM_ITERATIONS_MIN) throw new RangeError(`SCRAM needs ${SCRAM_ITERATIONS_MIN} iterations`)
-  const salt = randomBytes(SCRAM_SALT_BYTES)
   const saltedPassword = await deriveKey(preparePassword(password), salt, iterationCount, KEY_BYTES, 'sha256')
   const clientKey = createHmac('sha256', saltedPassword).update('Client Key').digest()
   return {

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ReasonCode } from '@midge/protocol-core'
+import { Counters } from '../counters.ts'
+import type { AdmissionStep, Admitted, Claim, Logger, LoginMethod, LoginStep } from '../ports.ts'
+import { CertificateAuthenticator } from './certificate-authenticator.ts'
+import { FrontDoor } from './front-door.ts'
+import { REFUSED } from './refusals.ts'
+import { claimOf } from './testing/claims.ts'
+import { MemoryUserDirectory, type UserRecord } from './user-directory.ts'
+
+interface Line {
+  fields: Record<string, unknown>
+  text: string
+}
+
+/** A logger that keeps its lines at info. */
+function recordingLogger(lines: Line[]): Logger {
+  const ignore = (): void => {}
+  const logger: Logger = {
+    trace: ignore,
+    debug: ignore,
+    info: (fields, text) => lines.push({ fields: { ...fields }, text }),
+    warn: ignore,
+    error: ignore,
+    isLevelEnabled: () => true,
+    child: () => logger,
+  }
+  return logger
+}
+
+function userOf(username: string, rest: Partial<UserRecord> = {}): UserRecord {
+  return { username, passwordHash: '', scram: undefined, ...rest }
+}
+
+function always(step: LoginStep): LoginMethod {
+  return { begin: () => ({ step: () => step }) }
+}
+
+const success = (username: string | undefined): LoginStep => ({ kind: 'success', username, data: undefined })
+
+function open(methods: LoginMethod[]): {
+  door: FrontDoor
+  users: MemoryUserDirectory
+  counters: Counters
+  lines: Line[]
+  pass(ms: number): void
+} {
+  const lines: Line[] = []
+  const counters = new Counters()
+  const users = new MemoryUserDirectory()
+  let nowMs = 0
+  const door = new FrontDoor({ methods, users, counters, logger: recordingLogger(lines), now: () => nowMs })
+  return {
+    door,
+    users,
+    counters,
+    lines,
+    pass: ms => {
+      nowMs += ms
+    },
+  }
+}
+
+async function enter(door: FrontDoor, claim: Claim = claimOf({})): Promise<AdmissionStep> {
+  return door.begin(claim).step(undefined)
+}
+
+async function admitted(door: FrontDoor, claim?: Claim): Promise<Admitted> {
+  const step = await enter(door, claim)
+  assert.ok(step.kind === 'admitted')
+  return step.admitted
+}
+
+test('methods are asked in their order: not mine, then the next, and the first that decides', async () => {
+  const asked: string[] = []
+  const method = (name: string, step: LoginStep | Promise<LoginStep> | undefined): LoginMethod => ({
+    begin: () => {
+      asked.push(name)
+      return step === undefined ? undefined : { step: () => step }
+    },
+  })
+  const { door } = open([
+    method('not mine', undefined),
+    method('next', { kind: 'next' }),
+    method('next, later', Promise.resolve({ kind: 'next' })),
+    method('decides', success('anna')),
+    method('never asked', success('bert')),
+  ])
+  assert.equal((await admitted(door)).username, 'anna')
+  assert.deepEqual(asked, ['not mine', 'next', 'next, later', 'decides'])
+  door.putFirst(method('first', success('carl')))
+  assert.equal((await admitted(door)).username, 'carl')
+})
+
+test('an exchange stays with the method that began it', async () => {
+  const heard: string[] = []
+  const exchanging: LoginMethod = {
+    begin: () => ({
+      step: data => {
+        heard.push(Buffer.from(data ?? []).toString())
+        return heard.length < 3 ? { kind: 'continue', data: Buffer.from('go on') } : success('anna')
+      },
+    }),
+  }
+  const { door } = open([always({ kind: 'next' }), exchanging])
+  const admission = door.begin(claimOf({ method: 'X' }))
+  const kinds: string[] = []
+  for (const data of ['1', '2', '3']) kinds.push((await admission.step(Buffer.from(data))).kind)
+  assert.deepEqual(kinds, ['continue', 'continue', 'admitted'])
+  assert.deepEqual(heard, ['1', '2', '3'])
+})
+
+test('what nobody takes is refused', async () => {
+  const { door } = open([always({ kind: 'next' })])
+  const plain = await enter(door)
+  assert.deepEqual(plain, { kind: 'refused', reasonCode: ReasonCode.notAuthorized, text: 'not authorized' })
+  const unknown = await enter(door, claimOf({ method: 'X' }))
+  assert.ok(unknown.kind === 'refused' && unknown.reasonCode === ReasonCode.badAuthenticationMethod)
+})
+
+test('a login that is decided at once costs no promise', () => {
+  const { door } = open([always({ kind: 'next' }), always(success(undefined))])
+  assert.ok(!(door.begin(claimOf({})).step(undefined) instanceof Promise))
+})
+
+test('the client is told no more about a wrong password than about an unknown user, the log the reason', async () => {
+  const told: AdmissionStep[] = []
+  for (const failure of [REFUSED.wrongPassword, REFUSED.unknownUser]) {
+    const { door, lines, counters } = open([always(failure)])
+    const username = 'a'.repeat(500)
+    told.push(await enter(door, claimOf({ clientId: 'c', username })))
+    assert.equal(counters.authenticationFailures, 1)
+    assert.deepEqual(lines, [
+      {
+        fields: {
+          event: 'client.refused',
+          connectionId: '1',
+          remoteAddress: '127.0.0.1',
+          clientId: 'c',
+          username: 'a'.repeat(128),
+          reasonCode: failure.reasonCode,
+          suppressedCount: 0,
+        },
+        text: `login refused: ${failure.reason}`,
+      },
+    ])
+  }
+  assert.deepEqual(told[0], told[1])
+})
+
+test('busy and back-off are told apart by counters only', async () => {
+  const { door, counters } = open([always(REFUSED.busy)])
+  const busy = await enter(door)
+  door.putFirst(always(REFUSED.backOff))
+  assert.deepEqual(await enter(door), busy)
+  const { authenticationsBusy, authenticationBackOffs, authenticationFailures } = counters
+  assert.deepEqual([authenticationsBusy, authenticationBackOffs, authenticationFailures], [1, 1, 0])
+})
+
+test('a storm from one network is one line in ten seconds, and others have theirs', async () => {
+  const { door, lines, pass } = open([always(REFUSED.wrongPassword)])
+  for (let n = 0; n < 100; n++) await enter(door)
+  await enter(door, claimOf({}, '10.0.0.2'))
+  pass(10_000)
+  await enter(door)
+  assert.deepEqual(
+    lines.map(({ fields }) => [fields['remoteAddress'], fields['suppressedCount']]),
+    [
+      ['127.0.0.1', 0],
+      ['10.0.0.2', 0],
+      ['127.0.0.1', 99],
+    ],
+  )
+})
+
+test('a storm from very many networks is bounded too', async () => {
+  const { door, lines } = open([always(REFUSED.wrongPassword)])
+  for (let n = 0; n < 3000; n++) await enter(door, claimOf({}, `10.0.${n >> 8}.${n & 255}`))
+  assert.equal(lines.length, 1001)
+})
+
+test('rights are those of the record, as it is now', async () => {
+  const { door, users } = open([always(success('anna'))])
+  users.putUser('default', userOf('anna', { rules: [{ pattern: '%u/%c', read: true, write: false }] }))
+  const { permissions } = await admitted(door, claimOf({ clientId: 'c1' }))
+  const ask = (): unknown[] => [
+    permissions.allowsAll,
+    permissions.mayReceive('anna/c1'),
+    permissions.mayPublish('anna/c1', 0, false),
+    permissions.maySubscribe('anna/+'),
+    permissions.maySubscribe('bert/+'),
+  ]
+  assert.deepEqual(ask(), [false, true, false, true, false])
+  const before = permissions.version
+  users.putUser('default', userOf('bert'))
+  assert.equal(permissions.version, before)
+  users.putUser('default', userOf('anna'))
+  assert.ok(permissions.version > before)
+  assert.deepEqual(ask(), [true, true, true, true, true])
+  users.removeUser('default', 'anna')
+  assert.deepEqual(ask(), [false, false, false, false, false])
+})
+
+test('a rule that can never fit a topic is not taken', () => {
+  const users = new MemoryUserDirectory()
+  const rules = [{ pattern: 'a/#/b', read: true, write: true }]
+  assert.throws(() => users.putUser('default', userOf('anna', { rules })), RangeError)
+  assert.equal(users.find('default', 'anna'), undefined)
+})
+
+test('who has no record may do everything, until there is one', async () => {
+  const { door, users } = open([always(success('device-7'))])
+  const { permissions } = await admitted(door)
+  assert.equal(permissions.allowsAll, true)
+  users.putUser('default', userOf('device-7', { rules: [] }))
+  assert.equal(permissions.mayReceive('a'), false)
+})
+
+test('a plan has a bucket for every limit and none without', async () => {
+  const { door, users } = open([always(success('anna'))])
+  assert.deepEqual((await admitted(door)).plan, { publishes: undefined, publishBytes: undefined })
+  users.putUser('default', userOf('anna', { limits: { publishesPerSecond: 10 } }))
+  const { plan } = await admitted(door)
+  assert.deepEqual([plan.publishes?.burst, plan.publishBytes], [10, undefined])
+})
+
+test('the Common Name of a certificate is the username when it can be one', async () => {
+  const certificate = (certCommonName: string | undefined): Claim => {
+    const { info } = claimOf({})
+    return claimOf({ info: { ...info, certCommonName } })
+  }
+  const { door } = open([new CertificateAuthenticator(), always(success('by password'))])
+  assert.equal((await admitted(door, certificate('device-7'))).username, 'device-7')
+  assert.equal((await admitted(door, certificate(undefined))).username, 'by password')
+  assert.equal((await admitted(door, { ...certificate('device-7'), method: 'X' })).username, 'by password')
+  for (const name of ['', 'a\nb', 'x'.repeat(257)]) {
+    const step = await enter(door, certificate(name))
+    assert.ok(step.kind === 'refused' && step.reasonCode === ReasonCode.notAuthorized)
+  }
+})

@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto'
+import type { Claim, Login, LoginMethod, LoginStep } from '../ports.ts'
+import { type HashQueue, isLarge } from './hash-queue.ts'
+import { type Attempt, attemptOf, type LoginHistory } from './login-history.ts'
+import { hashPassword, verifyPassword } from './password-hash.ts'
+import { REFUSED } from './refusals.ts'
+import type { UserDirectory } from './user-directory.ts'
+import { VerifiedCache } from './verified-cache.ts'
+
+/** What password authentication works with. */
+export interface PasswordAuthenticatorOptions {
+  users: UserDirectory
+  queue: HashQueue
+  history: LoginHistory
+  /** Lets clients in that send no username; wrong credentials are refused all the same. */
+  anonymousAllowed: boolean
+  cacheEntriesMax?: number
+  cacheLifetimeMs?: number
+  /** Milliseconds of a clock that only goes forward. */
+  now?: () => number
+}
+
+/** A password to compare with the hash of a user, or with none when there is no such user. */
+interface Comparison {
+  digest: string
+  passwordHash: string | undefined
+  password: Uint8Array
+}
+
+/** One hash that several equal claims wait for. */
+interface Shared {
+  claims: Claim[]
+  result: Promise<LoginStep>
+}
+
+const CACHE_ENTRIES_MAX = 10_000
+const CACHE_LIFETIME_MS = 300_000
+
+/**
+ * Username and password against a {@link UserDirectory}; also decides about clients that send neither.
+ *
+ * Answers at once for credentials that were verified lately, else after a hash on the thread pool. An unknown user costs
+ * the same hash as a wrong password. Equal credentials that arrive together share one hash.
+ */
+export class PasswordAuthenticator implements LoginMethod {
+  private readonly options: PasswordAuthenticatorOptions
+  private readonly cache: VerifiedCache
+  private readonly running: Map<string, Shared> = new Map()
+  /** Matches no password; verified against for names that do not exist. */
+  private readonly decoyHash: Promise<string>
+
+  constructor(options: PasswordAuthenticatorOptions) {
+    this.options = options
+    this.cache = new VerifiedCache({
+      entriesMax: options.cacheEntriesMax ?? CACHE_ENTRIES_MAX,
+      lifetimeMs: options.cacheLifetimeMs ?? CACHE_LIFETIME_MS,
+      now: options.now ?? (() => performance.now()),
+    })
+    this.decoyHash = hashPassword(randomBytes(32))
+  }
+
+  begin(claim: Claim): Login | undefined {
+    return claim.method === undefined ? { step: () => this.decide(claim) } : undefined
+  }
+
+  private decide(claim: Claim): LoginStep | Promise<LoginStep> {
+    const { instance, username, password } = claim
+    if (username === undefined) {
+      if (password !== undefined) return REFUSED.passwordOnly
+      return this.options.anonymousAllowed ? success(undefined) : REFUSED.anonymous
+    }
+    if (password === undefined) return REFUSED.usernameOnly
+    const digest = this.cache.digest(instance, username, password)
+    const passwordHash = this.options.users.find(instance, username)?.passwordHash
+    if (passwordHash !== undefined && this.cache.has(digest, passwordHash)) return success(username)
+    const attempt = attemptOf(claim, username)
+    if (this.options.history.waitMs(attempt) > 0) return REFUSED.backOff
+    return this.compareOnce(claim, attempt, { digest, passwordHash, password })
+  }
+
+  private compareOnce(claim: Claim, attempt: Attempt, comparison: Comparison): Promise<LoginStep> {
+    if (isLarge(claim.packetBytes)) return this.compare([claim], attempt, comparison)
+    const key = `${comparison.digest}${comparison.passwordHash ?? ''}`
+    const running = this.running.get(key)
+    if (running !== undefined) {
+      running.claims.push(claim)
+      return running.result
+    }
+    const claims = [claim]
+    const result = this.compare(claims, attempt, comparison).finally(() => this.running.delete(key))
+    this.running.set(key, { claims, result })
+    return result
+  }
+
+  private async compare(claims: Claim[], attempt: Attempt, comparison: Comparison): Promise<LoginStep> {
+    const { queue, history } = this.options
+    const { digest, passwordHash } = comparison
+    // The caller's packet buffer may be reused while the hash waits its turn.
+    const password = Uint8Array.from(comparison.password)
+    const isRight = await queue.run(
+      {
+        network: attempt.network,
+        bytes: claims[0]?.packetBytes ?? 0,
+        standing: () => history.standing(attempt),
+        isWanted: () => history.waitMs(attempt) === 0 && claims.some(({ caller }) => !caller.isGone),
+      },
+      async () => verifyPassword(passwordHash ?? (await this.decoyHash), password),
+    )
+    if (isRight === undefined) return history.waitMs(attempt) > 0 ? REFUSED.backOff : REFUSED.busy
+    if (!isRight || passwordHash === undefined) {
+      history.failed(attempt)
+      return passwordHash === undefined ? REFUSED.unknownUser : REFUSED.wrongPassword
+    }
+    history.succeeded(attempt)
+    this.cache.add(digest, passwordHash)
+    return success(attempt.username)
+  }
+}
+
+function success(username: string | undefined): LoginStep {
+  return { kind: 'success', username, data: undefined }
+}

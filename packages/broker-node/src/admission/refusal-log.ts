@@ -1,0 +1,54 @@
+import type { Claim, Logger, LoginFailure } from '../ports.ts'
+import { networkOf } from './network.ts'
+
+/** At most one line per network in this time. */
+const INTERVAL_MS = 10_000
+/** Networks with a line of their own; the rest of a larger attack shares one. */
+const NETWORKS_MAX = 1000
+const OTHERS = ''
+const TEXT_LENGTH_MAX = 128
+
+/**
+ * One line at info for a login that was refused, with the reason in plain words: what its owner needs and its client is
+ * never told. A storm from one network is one line in ten seconds, which says how many were left out.
+ */
+export class RefusalLog {
+  private readonly logger: Logger
+  private readonly now: () => number
+  private readonly networks: Map<string, { quietUntilMs: number; suppressed: number }> = new Map()
+
+  /** @param now - milliseconds of a clock that only goes forward */
+  constructor(logger: Logger, now: () => number) {
+    this.logger = logger
+    this.now = now
+  }
+
+  write(claim: Claim, failure: LoginFailure): void {
+    const nowMs = this.now()
+    const network = this.placeOf(networkOf(claim.info.remoteAddress), nowMs)
+    const entry = this.networks.get(network)
+    if (entry !== undefined && nowMs < entry.quietUntilMs) {
+      entry.suppressed++
+      return
+    }
+    this.networks.set(network, { quietUntilMs: nowMs + INTERVAL_MS, suppressed: 0 })
+    this.logger.info(
+      {
+        event: 'client.refused',
+        connectionId: claim.info.connectionId,
+        remoteAddress: claim.info.remoteAddress,
+        clientId: claim.clientId.slice(0, TEXT_LENGTH_MAX),
+        username: claim.username?.slice(0, TEXT_LENGTH_MAX),
+        reasonCode: failure.reasonCode,
+        suppressedCount: entry?.suppressed ?? 0,
+      },
+      `login refused: ${failure.reason}`,
+    )
+  }
+
+  private placeOf(network: string, nowMs: number): string {
+    if (this.networks.size < NETWORKS_MAX || this.networks.has(network)) return network
+    for (const [known, { quietUntilMs }] of this.networks) if (quietUntilMs <= nowMs) this.networks.delete(known)
+    return this.networks.size < NETWORKS_MAX ? network : OTHERS
+  }
+}

@@ -1,0 +1,45 @@
+import { ReasonCode } from '@midge/protocol-core'
+import type { LoginFailure } from '../ports.ts'
+
+type RefusalName =
+  | 'anonymous'
+  | 'passwordOnly'
+  | 'usernameOnly'
+  | 'unknownUser'
+  | 'wrongPassword'
+  | 'unknownScramUser'
+  | 'wrongScramProof'
+  | 'otherIdentity'
+  | 'malformedExchange'
+  | 'channelBinding'
+  | 'certificateName'
+  | 'unknownMethod'
+  | 'nobodyDecides'
+  | 'busy'
+  | 'backOff'
+
+function refusal(reasonCode: number, reason: string): LoginFailure {
+  return { kind: 'failure', reasonCode, reason }
+}
+
+/**
+ * Every reason not to let a client in. The codes do not tell an unknown user from a wrong password. Busy is not about
+ * the password and must not look like it: clients stop reconnecting after a refused password.
+ */
+export const REFUSED: Readonly<Record<RefusalName, LoginFailure>> = {
+  anonymous: refusal(ReasonCode.notAuthorized, 'no user name, and anonymous clients are not allowed'),
+  passwordOnly: refusal(ReasonCode.badUserNameOrPassword, 'a password without a user name'),
+  usernameOnly: refusal(ReasonCode.badUserNameOrPassword, 'a user name without a password'),
+  unknownUser: refusal(ReasonCode.badUserNameOrPassword, 'no such user'),
+  wrongPassword: refusal(ReasonCode.badUserNameOrPassword, 'wrong password'),
+  unknownScramUser: refusal(ReasonCode.notAuthorized, 'no such user'),
+  wrongScramProof: refusal(ReasonCode.notAuthorized, 'wrong password'),
+  otherIdentity: refusal(ReasonCode.notAuthorized, 'wants to act for another user'),
+  malformedExchange: refusal(ReasonCode.protocolError, 'the messages of the exchange are wrong'),
+  channelBinding: refusal(ReasonCode.badAuthenticationMethod, 'channel binding is not supported'),
+  certificateName: refusal(ReasonCode.notAuthorized, 'the Common Name of the certificate cannot be a user name'),
+  unknownMethod: refusal(ReasonCode.badAuthenticationMethod, 'authentication method not supported'),
+  nobodyDecides: refusal(ReasonCode.notAuthorized, 'no way to log in fits'),
+  busy: refusal(ReasonCode.serverBusy, 'too many passwords to check'),
+  backOff: refusal(ReasonCode.serverBusy, 'too many failed logins of this user from there, wait a little'),
+}

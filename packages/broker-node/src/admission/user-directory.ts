@@ -1,0 +1,87 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import { type AclRule, checkAclPattern, type InstanceName } from '@midge/protocol-core'
+import { hashPassword } from './password-hash.ts'
+import { deriveScramKeys, SCRAM_SALT_BYTES, type ScramKeys } from './scram-keys.ts'
+
+/** What is kept of a user: proofs of the password, never the password, and its rights. */
+export interface UserRecord {
+  readonly username: string
+  /** argon2id in PHC form. */
+  readonly passwordHash: string
+  /** Absent when only a hash was imported; such a user cannot use SCRAM. */
+  readonly scram: ScramKeys | undefined
+  /** What the user may do; absent means everything. */
+  readonly rules?: readonly AclRule[]
+  /** What the user may use; absent means unlimited. */
+  readonly limits?: UserLimits
+}
+
+/** Rates of one connection of a user. */
+export interface UserLimits {
+  readonly publishesPerSecond?: number
+  readonly publishBytesPerSecond?: number
+}
+
+/** The users of all instances. A changed password or right is a new record. */
+export interface UserDirectory {
+  /** Grows with every record that is put, replaced or removed. */
+  readonly version: number
+  find(instance: InstanceName, username: string): UserRecord | undefined
+  /**
+   * The salt that SCRAM shows for a name, whether there is such a user or not: the same on every node and after every
+   * restart, so that nothing about it tells one from the other. It is made from a random key, never from a password.
+   */
+  scramSaltOf(instance: InstanceName, username: string): Uint8Array
+}
+
+/** Users in this process's memory. */
+export class MemoryUserDirectory implements UserDirectory {
+  private readonly users: Map<InstanceName, Map<string, UserRecord>> = new Map()
+  private saltKey: Uint8Array = randomBytes(32)
+  private changes = 0
+
+  get version(): number {
+    return this.changes
+  }
+
+  /** Before the first user: the random key that all nodes share; until then, and on a node alone, one of its own. */
+  useSaltKey(saltKey: Uint8Array): void {
+    this.saltKey = saltKey
+  }
+
+  find(instance: InstanceName, username: string): UserRecord | undefined {
+    return this.users.get(instance)?.get(username)
+  }
+
+  scramSaltOf(instance: InstanceName, username: string): Uint8Array {
+    // The length goes first: without it "ab" + "c" and "a" + "bc" would be the same bytes.
+    const name = `${instance.length}:${instance}${username}`
+    return createHmac('sha256', this.saltKey).update(name).digest().subarray(0, SCRAM_SALT_BYTES)
+  }
+
+  /** Creates the user or replaces its password; rights stay. Takes effect when the promise resolves. */
+  async createUser(instance: InstanceName, username: string, password: string): Promise<void> {
+    const salt = this.scramSaltOf(instance, username)
+    const [passwordHash, scram] = await Promise.all([hashPassword(password), deriveScramKeys(password, salt)])
+    this.putUser(instance, { ...this.find(instance, username), username, passwordHash, scram })
+  }
+
+  /** Takes a record that was made elsewhere. @throws RangeError for a rule whose pattern can never be a topic filter */
+  putUser(instance: InstanceName, record: UserRecord): void {
+    for (const { pattern } of record.rules ?? []) {
+      if (checkAclPattern(pattern) !== 0) throw new RangeError(`not a pattern of topics: ${pattern}`)
+    }
+    let users = this.users.get(instance)
+    if (users === undefined) {
+      users = new Map()
+      this.users.set(instance, users)
+    }
+    users.set(record.username, record)
+    this.changes++
+  }
+
+  removeUser(instance: InstanceName, username: string): void {
+    this.users.get(instance)?.delete(username)
+    this.changes++
+  }
+}

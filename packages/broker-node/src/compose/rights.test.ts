@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, beforeEach, test } from 'node:test'
+import { type AclRule, ReasonCode } from '@midge/protocol-core'
+import { FrontDoor } from '../admission/front-door.ts'
+import { PasswordAuthenticator } from '../admission/password-authenticator.ts'
+import { historyOf, queueOf } from '../admission/testing/claims.ts'
+import { MemoryUserDirectory, type UserRecord } from '../admission/user-directory.ts'
+import { Counters, DropReason } from '../counters.ts'
+import {
+  ackPacket,
+  type ConnectOptions,
+  connectPacket,
+  DISCONNECT,
+  PINGREQ,
+  publishPacket,
+  type RawClient,
+} from '../engine/testing/raw-client.ts'
+import { poll, startBroker, type TestBroker } from '../engine/testing/test-broker.ts'
+import { MemoryLogger } from '../engine/testing/test-services.ts'
+
+const PASSWORD = 'secret'
+const HOUR = [0x11, 0, 0, 0x0e, 0x10]
+const users = new MemoryUserDirectory()
+let midge: TestBroker
+
+before(async () => {
+  const now = (): number => performance.now()
+  const password = new PasswordAuthenticator({
+    users,
+    queue: queueOf(),
+    history: historyOf(),
+    anonymousAllowed: false,
+  })
+  const door = new FrontDoor({ methods: [password], users, counters: new Counters(), logger: new MemoryLogger(), now })
+  await users.createUser('default', 'root', PASSWORD)
+  await users.createUser('default', 'anna', PASSWORD)
+  midge = await startBroker({ door })
+})
+after(() => midge.stop())
+const clients: RawClient[] = []
+beforeEach(() => allow([{ pattern: 'mine/%u/#', read: true, write: true }]))
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.stream.destroy()
+  await poll(() => midge.counters.connectionsCurrent === 0, 'the clients of the test to be gone')
+})
+
+/** What anna may do from here on. */
+function allow(rules: readonly AclRule[]): void {
+  users.putUser('default', { ...anna(), rules })
+}
+
+function anna(): UserRecord {
+  const record = users.find('default', 'anna')
+  assert.ok(record)
+  return record
+}
+
+let lastId = 0
+
+async function dial(version: 4 | 5): Promise<RawClient> {
+  const client = await midge.dial(version)
+  clients.push(client)
+  return client
+}
+
+async function login(username: string, options: ConnectOptions = {}, version: 4 | 5 = 5): Promise<RawClient> {
+  const client = await dial(version)
+  const clientId = options.clientId ?? `${username}-${++lastId}`
+  assert.equal(await client.open({ ...options, clientId, username, password: PASSWORD }), 0)
+  return client
+}
+
+/** Everything the client was sent before the answer to a ping that is asked for now. */
+async function topicsOf(client: RawClient): Promise<string[]> {
+  const pongs = client.frames.filter(frame => frame.type === 13).length
+  client.send(PINGREQ)
+  await client.until(() => client.frames.filter(frame => frame.type === 13).length > pongs)
+  return client.deliveries().map(delivery => delivery.topic)
+}
+
+const dropped = (reason: DropReason): number => midge.counters.dropped.get(reason) ?? 0
+
+test('a publish that is not allowed is answered and dropped, and the connection goes on', async () => {
+  const root = await login('root')
+  await root.subscribe([{ filter: '#', options: 2 }])
+  const before = dropped(DropReason.publishDenied)
+  const v5 = await login('anna')
+  v5.send(publishPacket('other', 'x', { qos: 1, packetId: 1 }), publishPacket('other', 'x', { qos: 2, packetId: 2 }))
+  assert.deepEqual([...(await v5.expect(4)).body].slice(0, 3), [0, 1, ReasonCode.notAuthorized])
+  assert.deepEqual([...(await v5.expect(5)).body].slice(0, 3), [0, 2, ReasonCode.notAuthorized])
+  const v4 = await login('anna', {}, 4)
+  v4.send(publishPacket('other', 'x', { version: 4, qos: 1, packetId: 7 }))
+  assert.deepEqual([...(await v4.expect(4)).body], [0, 7])
+  v4.send(publishPacket('other', 'x', { version: 4 }), publishPacket('other', 'x', { version: 4 }))
+  v4.send(publishPacket('mine/anna/a', 'x', { version: 4, qos: 1, packetId: 8 }))
+  assert.deepEqual([...(await v4.expect(4)).body], [0, 8])
+  await root.until(() => root.deliveries().length > 0)
+  assert.deepEqual(await topicsOf(root), ['mine/anna/a'])
+  assert.equal(dropped(DropReason.publishDenied) - before, 5)
+})
+
+test('a filter that can bring nothing is refused, one that can bring something is granted', async () => {
+  const filters = [{ filter: 'other/#' }, { filter: 'mine/anna/+' }, { filter: '#' }, { filter: '$share/g/other' }]
+  const v5 = await login('anna')
+  assert.deepEqual(await v5.subscribe(filters), [ReasonCode.notAuthorized, 0, 0, ReasonCode.notAuthorized])
+  const v4 = await login('anna', {}, 4)
+  assert.deepEqual(await v4.subscribe(filters), [0x80, 0, 0, 0x80])
+})
+
+for (const qos of [0, 1, 2] as const) {
+  test(`a wide filter brings only what may be read, at QoS ${qos}, alone and beside others, in runs and one by one`, async () => {
+    const root = await login('root')
+    const readers = [await login('anna'), await login('anna', {}, 4)]
+    const others = [await login('root'), await login('root')]
+    for (const client of [...readers, ...others]) await client.subscribe([{ filter: '#', options: qos }])
+    const before = dropped(DropReason.forwardDenied)
+    const packets: Buffer[] = []
+    let packetId = 0
+    for (const topic of ['other/a', 'mine/anna/a', 'mine/bert/a']) {
+      for (let n = 0; n < 3; n++) packets.push(publishPacket(topic, 'x', { qos, packetId: ++packetId }))
+    }
+    root.send(Buffer.concat(packets))
+    const [first] = others
+    await first?.until(() => first.deliveries().length === 9)
+    for (const reader of readers) {
+      assert.deepEqual(await topicsOf(reader), ['mine/anna/a', 'mine/anna/a', 'mine/anna/a'])
+    }
+    assert.equal(dropped(DropReason.forwardDenied) - before, 12)
+  })
+}
+
+test('retained messages that may not be read are not sent', async () => {
+  const root = await login('root')
+  for (const topic of ['mine/anna/kept', 'other/kept']) {
+    root.send(publishPacket(topic, 'x', { qos: 1, retain: true, packetId: 1 }))
+    await root.expect(4)
+  }
+  for (const properties of [[], HOUR]) {
+    const reader = await login('anna', { properties })
+    await reader.subscribe([{ filter: '+/kept/#' }, { filter: '+/+/kept', options: 1 }, { filter: 'other/+' }])
+    await reader.until(() => reader.deliveries().length > 0)
+    assert.deepEqual(await topicsOf(reader), ['mine/anna/kept'])
+  }
+  for (const topic of ['mine/anna/kept', 'other/kept']) root.send(publishPacket(topic, '', { retain: true }))
+})
+
+test('what waits in the queue of a session is held back as well, and leaves the queue', async () => {
+  const options = { clientId: 'sleeper', clean: false, properties: HOUR }
+  const first = await login('anna', options)
+  await first.subscribe([{ filter: '#', options: 1 }])
+  first.send(DISCONNECT)
+  await first.closed()
+  const root = await login('root')
+  for (const [index, topic] of ['other/1', 'mine/anna/1', 'other/2', 'mine/anna/2', 'other/3'].entries()) {
+    root.send(publishPacket(topic, 'x', { qos: 1, packetId: index + 1 }))
+    await root.expect(4)
+  }
+  const again = await login('anna', options)
+  for (const topic of ['mine/anna/1', 'mine/anna/2']) {
+    const { topic: seen, packetId } = await again.delivery()
+    assert.equal(seen, topic)
+    again.send(ackPacket(0x40, packetId))
+  }
+  assert.deepEqual(await topicsOf(again), ['mine/anna/1', 'mine/anna/2'])
+  again.send(DISCONNECT)
+  await again.closed()
+  const last = await login('anna', options)
+  assert.deepEqual(await topicsOf(last), [])
+  last.send(Buffer.from([0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]))
+})
+
+test('a shared subscription is no way around', async () => {
+  const member = await login('anna')
+  assert.deepEqual(await member.subscribe([{ filter: '$share/g/#', options: 1 }]), [1])
+  const root = await login('root')
+  for (const qos of [0, 1] as const) {
+    for (const topic of ['other/s', 'mine/anna/s']) root.send(publishPacket(topic, 'x', { qos, packetId: 1 }))
+  }
+  await member.until(() => member.deliveries().length === 2)
+  assert.deepEqual(await topicsOf(member), ['mine/anna/s', 'mine/anna/s'])
+})
+
+test('changed rights hold at once, for connections that are open', async () => {
+  const root = await login('root')
+  await root.subscribe([{ filter: 'w/+' }])
+  const client = await login('anna')
+  await client.subscribe([{ filter: '#' }])
+  const publish = async (): Promise<number | undefined> => {
+    client.send(publishPacket('w/1', 'x', { qos: 1, packetId: 1 }))
+    return (await client.expect(4)).body[2]
+  }
+  assert.equal(await publish(), ReasonCode.notAuthorized)
+  allow([{ pattern: 'w/#', read: false, write: true }])
+  assert.equal(await publish(), undefined)
+  // Neighbouring messages of a topic that is known: the fast way has to ask too.
+  client.send(Buffer.concat([publishPacket('w/1', 'x'), publishPacket('w/1', 'x'), publishPacket('w/1', 'x')]))
+  await root.until(() => root.deliveries().length === 4)
+  allow([{ pattern: 'r/#', read: true, write: false }])
+  client.send(Buffer.concat([publishPacket('w/1', 'x'), publishPacket('w/1', 'x'), publishPacket('w/1', 'x')]))
+  assert.equal(await publish(), ReasonCode.notAuthorized)
+  root.send(publishPacket('w/2', 'x'), publishPacket('r/1', 'x'))
+  await client.until(() => client.deliveries().length > 0)
+  const { rules: _rules, ...everything } = anna()
+  users.putUser('default', everything)
+  root.send(publishPacket('w/3', 'x'), publishPacket('w/3', 'x'))
+  await client.until(() => client.deliveries().length > 2)
+  assert.deepEqual(await topicsOf(client), ['r/1', 'w/3', 'w/3'])
+  assert.equal(root.deliveries().length, 7)
+})
+
+test('a user that is removed may do nothing more', async () => {
+  const record = anna()
+  const client = await login('anna')
+  await client.subscribe([{ filter: 'mine/anna/#' }])
+  users.removeUser('default', 'anna')
+  client.send(publishPacket('mine/anna/x', 'x', { qos: 1, packetId: 1 }))
+  assert.equal((await client.expect(4)).body[2], ReasonCode.notAuthorized)
+  users.putUser('default', record)
+})
+
+test('a will that may not be published is refused with CONNECT', async () => {
+  for (const [topic, reasonCode] of [
+    ['other', ReasonCode.notAuthorized],
+    ['mine/anna/will', 0],
+  ] as const) {
+    const client = await dial(5)
+    client.send(connectPacket({ clientId: 'w', username: 'anna', password: PASSWORD, will: { topic, payload: 'x' } }))
+    assert.equal((await client.expect(2)).body[1], reasonCode)
+  }
+})
+
+test('a plan with a rate slows a publisher down and loses nothing', async () => {
+  const root = await login('root')
+  await root.subscribe([{ filter: 'mine/#' }])
+  users.putUser('default', { ...anna(), limits: { publishesPerSecond: 20, publishBytesPerSecond: 1_000_000 } })
+  const client = await login('anna')
+  const startedMs = performance.now()
+  client.send(Buffer.concat(Array.from({ length: 30 }, () => publishPacket('mine/anna/p', 'x'))))
+  await root.until(() => root.deliveries().length === 30)
+  // A burst of 20, then one every 50 ms.
+  assert.ok(performance.now() - startedMs >= 450)
+  const { limits: _limits, ...unlimited } = anna()
+  users.putUser('default', unlimited)
+})

@@ -1,0 +1,19 @@
+import { ALL_PERMITTED, DEFAULT_INSTANCE } from '@midge/protocol-core'
+import type { AdmissionStep, Admitted, Door, LoginRequest } from '../../ports.ts'
+
+/** A door that decides about every client at its first message. */
+export function doorThat(decide: (request: LoginRequest) => AdmissionStep | Promise<AdmissionStep>): Door {
+  return { putFirst: () => {}, begin: request => ({ step: () => decide(request) }) }
+}
+
+/** Somebody who may do everything comes in. */
+export function letIn(admitted: Partial<Admitted> = {}, data?: Uint8Array): AdmissionStep {
+  const plan = { publishes: undefined, publishBytes: undefined }
+  const who = { instance: DEFAULT_INSTANCE, username: undefined, permissions: ALL_PERMITTED, plan, ...admitted }
+  return { kind: 'admitted', admitted: who, data }
+}
+
+/** Somebody is refused. */
+export function turnAway(reasonCode: number): AdmissionStep {
+  return { kind: 'refused', reasonCode, text: 'not authorized' }
+}
