@@ -136,6 +136,31 @@ conform(
 )
 
 conform(
+  ['v5 MQTT-3.1.2-24'],
+  'an AUTH or a CONNACK with proof that the client does not take is not sent: the CONNECT is refused',
+  async s => {
+    const [other] = await authenticated(s)
+    for (const size of [20, 60, 80, 100, 120, 140]) {
+      const scram = new Scram(s.broker.user, s.broker.password)
+      const client = await s.open()
+      const properties: Property[] = [...proof(scram.first()), [P.maximumPacketSize, size]]
+      client.send(connectBytes(5, { properties }))
+      const first = await client.next()
+      assert.ok(first !== undefined && first.length <= size, `${first?.length} bytes of ${size}`)
+      if (first.type !== Type.AUTH) {
+        assert.equal(first.reason, 0x95)
+        continue
+      }
+      client.send(mqtt.auth(0x18, proof(scram.final(data(first)))))
+      const last = await client.expect(Type.CONNACK)
+      assert.ok(last.length <= size, `${last.length} bytes of ${size}`)
+      if (last.reason !== 0) assert.equal(last.reason, 0x95)
+    }
+    await other.expectSilence()
+  },
+)
+
+conform(
   ['v5 MQTT-3.1.2-30 MQTT-3.1.4-6'],
   'while the exchange lasts, nothing but AUTH and DISCONNECT is processed',
   async s => {

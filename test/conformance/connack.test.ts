@@ -163,15 +163,70 @@ conform(['v5 MQTT-3.1.2-28'], 'no Response Information unless it was asked for',
 
 conform(
   ['v5 MQTT-3.2.2-19 MQTT-3.2.2-20 MQTT-3.1.2-24'],
-  'CONNACK stays within the Maximum Packet Size of the client',
+  'a CONNACK that refuses stays within the Maximum Packet Size of the client',
   async s => {
     const username = s.broker.user
-    for (const size of [20, 40, 100]) {
+    const will = { topic: 'a/#', payload: 'x' }
+    for (const size of [1, 4, 5, 6, 20, 40, 100]) {
+      const properties = [[P.maximumPacketSize, size] as const, [P.requestResponseInfo, 1] as const]
+      for (const fields of [{ username, password: 'wrong' }, { will }]) {
+        const client = await s.open()
+        client.send(connectBytes(5, { ...fields, properties }))
+        const refusal = await client.next()
+        if (size < 5) assert.equal(refusal, undefined, 'no CONNACK is short enough')
+        else assert.ok(refusal !== undefined && refusal.length <= size, `${refusal?.length} bytes of ${size}`)
+        if (refusal !== undefined) assert.equal(await client.next(), undefined)
+      }
+    }
+  },
+)
+
+conform(
+  ['v5 MQTT-3.1.2-24'],
+  'a CONNACK leaves out what may be left out to stay within the Maximum Packet Size of the client',
+  async s => {
+    for (let size = 1; size < 80; size++) {
       const client = await s.open()
       const properties = [[P.maximumPacketSize, size] as const, [P.requestResponseInfo, 1] as const]
-      client.send(connectBytes(5, { username, password: 'wrong', properties }))
-      const refusal = await client.next()
-      if (refusal) assert.ok(refusal.length <= size, `${refusal.length} bytes for a client that takes ${size}`)
+      client.send(connectBytes(5, { clientId: s.id(), properties }))
+      const connack = await client.next()
+      if (size < 5) {
+        assert.equal(connack, undefined, 'no CONNACK is short enough')
+        continue
+      }
+      assert.ok(connack !== undefined && connack.length <= size, `${connack?.length} bytes of ${size}`)
+      assert.equal(connack.reason, 0)
+      if (size >= 60) assert.notEqual(value(connack, P.responseInfo), undefined, `${size} bytes are enough`)
+      await client.ping()
+      client.drop()
+    }
+  },
+)
+
+conform(
+  ['v5 MQTT-3.1.2-24'],
+  'a client that does not take what its CONNACK has to say is refused, and leaves no session behind',
+  async s => {
+    // The server's assigned client id has to be in it, v5 [MQTT-3.2.2-16].
+    const properties = [[P.maximumPacketSize, 12] as const, [P.sessionExpiry, 300] as const]
+    const client = await s.open()
+    client.send(connectBytes(5, { clientId: '', clean: false, properties }))
+    const refusal = await client.next()
+    assert.ok(refusal !== undefined && refusal.length <= 12 && refusal.reason >= 0x80)
+    assert.equal(await client.next(), undefined)
+  },
+)
+
+conform(
+  ['v5 MQTT-3.1.2-24', 'v5 MQTT-3.1.2-28'],
+  'Response Information that no string can hold is left out: a client id of 65,535 bytes may ask for it',
+  async s => {
+    for (const length of [65_526, 65_527, 65_535]) {
+      const clientId = s.id().padEnd(length, 'x')
+      const client = await s.connect({ clientId, properties: [[P.requestResponseInfo, 1]] })
+      assert.equal(typeof value(client.connack, P.responseInfo), length > 65_526 ? 'undefined' : 'string')
+      await client.ping()
+      await client.disconnect()
     }
   },
 )

@@ -111,19 +111,61 @@ conform(['v5 MQTT-3.3.4-9'], 'a resumed session keeps to the Receive Maximum of 
   assert.deepEqual(await second.receiveTexts(7), ['3', '4', '5', '6', '7', '8', '9'])
 })
 
+/** The Receive Maximum that the broker has announced. */
+function receiveMaximumOf(client: RawClient): number {
+  const maximum = client.connack?.properties.find(([id]) => id === P.receiveMaximum)?.[1] ?? 65_535
+  assert.ok(typeof maximum === 'number' && maximum < 65_535, 'the broker announces a Receive Maximum')
+  return maximum
+}
+
 conform(
   ['v5 MQTT-3.3.4-7'],
   "more unacknowledged QoS 2 messages than the broker's Receive Maximum end the connection with 0x93",
   async s => {
     const client = await s.connect()
-    const maximum = client.connack?.properties.find(([id]) => id === P.receiveMaximum)?.[1] ?? 65_535
-    assert.ok(typeof maximum === 'number' && maximum < 65_535, 'the broker announces a Receive Maximum')
+    const maximum = receiveMaximumOf(client)
     const topic = s.topic()
     for (let i = 1; i <= maximum; i++) client.send(mqtt.publish(5, { topic, qos: 2, packetId: i }))
     for (let i = 1; i <= maximum; i++) await client.expect(Type.PUBREC)
     await client.expectSilence()
     client.send(mqtt.publish(5, { topic, qos: 2, packetId: maximum + 1 }))
     await client.expectClose({ reason: 0x93 })
+  },
+)
+
+conform(
+  ['v5 MQTT-3.3.4-7'],
+  'a client that sends more than the Receive Maximum before it could see an acknowledgement is held back',
+  async s => {
+    const [topic, kept, clientId] = [s.topic(), s.topic(), s.id()]
+    const stored = await s.connect({ ...durable, clientId })
+    await stored.subscribe([topic, kept], 1)
+    const client = await s.connect()
+    const count = receiveMaximumOf(client) * 5
+    const publishes = (qos: number): Uint8Array[] =>
+      Array.from({ length: count }, (_, i) =>
+        mqtt.publish(5, {
+          topic: i % 2 ? topic : kept,
+          payload: `${qos}/${i}`,
+          qos,
+          packetId: i + 1,
+          retain: i % 2 === 0,
+        }),
+      )
+    client.send(...publishes(1))
+    for (let i = 1; i <= count; i++) assert.equal((await client.expect(Type.PUBACK)).packetId, i)
+    // PUBREL stands behind every PUBLISH, as a client writes it that does not count.
+    client.send(...publishes(2))
+    for (let i = 1; i <= count; i++) {
+      assert.equal((await client.waitFor(Type.PUBREC)).packetId, i)
+      client.send(mqtt.ack(Type.PUBREL, i))
+    }
+    for (let i = 1; i <= count; i++) assert.equal((await client.waitFor(Type.PUBCOMP)).packetId, i)
+    await client.expectSilence()
+    for (const qos of [1, 2]) {
+      for (let i = 0; i < count; i++) assert.equal((await stored.receive()).text, `${qos}/${i}`)
+    }
+    await client.publish(kept, '', { qos: 1, retain: true })
   },
 )
 
@@ -236,6 +278,39 @@ conform(
     client.send(connectBytes(5, {}))
     const p = await client.expect(Type.DISCONNECT)
     assert.ok(p.length <= 24, `${p.length} bytes`)
+  },
+)
+
+conform(
+  ['v5 MQTT-3.1.2-24'],
+  'a SUBACK or UNSUBACK that the client does not take is not sent: the connection ends with 0x95, and nothing is changed',
+  async s => {
+    const topics = Array.from({ length: 20 }, () => s.topic())
+    const [clientId, size] = [s.id(), 24]
+    const properties: Property[] = [
+      [P.maximumPacketSize, size],
+      [P.sessionExpiry, 300],
+    ]
+    const small = await s.connect({ clientId, clean: false, properties })
+    small.send(
+      mqtt.subscribe(
+        5,
+        1,
+        topics.map(topic => [topic, 1] as const),
+      ),
+    )
+    await small.expectClose({ reason: 0x95 })
+    const large = await s.connect({ ...durable, clientId })
+    const publisher = await s.connect()
+    await publisher.publish(topics[0] ?? '', 'not subscribed', { qos: 1 })
+    await large.subscribe(topics, 1)
+    await large.disconnect()
+    const again = await s.connect({ clientId, clean: false, properties })
+    again.send(mqtt.unsubscribe(5, 1, topics))
+    await again.expectClose({ reason: 0x95 })
+    await publisher.publish(topics[0] ?? '', 'still subscribed', { qos: 1 })
+    const last = await s.connect({ ...durable, clientId })
+    assert.equal((await last.receive()).text, 'still subscribed')
   },
 )
 

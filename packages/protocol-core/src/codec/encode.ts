@@ -139,6 +139,12 @@ export function encodeUnsuback(
   return encodeCodes(PacketType.unsuback << 4, version, packetId, version === 5 ? codes : [], properties)
 }
 
+/** @returns bytes of a v5 SUBACK or UNSUBACK with so many codes and no properties */
+export function codesAnswerSize(codes: number): number {
+  const body = 3 + codes
+  return 1 + varintLength(body) + body
+}
+
 function encodeCodes(
   firstByte: number,
   version: ProtocolVersion,

@@ -1,5 +1,5 @@
 import type { ConnectPacket, Message, SubscribeRequest } from '@midge/protocol-core'
-import { ReasonCode } from '@midge/protocol-core'
+import { isReservedForServer, ReasonCode } from '@midge/protocol-core'
 import type { Claim, Login, LoginMethod, LoginStep } from '../../ports.ts'
 import { type Client, isClient } from '../ground/client.ts'
 import { describe } from '../ground/describe.ts'
@@ -8,7 +8,6 @@ import { ClientView } from './client-view.ts'
 import type { AedesHookSet, HookedBroker } from './hook-set.ts'
 import { toAedesPublish, toReasonCode } from './translate.ts'
 
-const SYS_PREFIX = '$SYS/'
 /** A hook that has not answered by then counts as a refusal: its client would wait for ever. */
 const ANSWER_MAX_MS = 30_000
 
@@ -91,7 +90,7 @@ export class AedesHooks implements Hooks, LoginMethod {
   mayPublish(client: Client, message: Message): Verdict {
     const { authorizePublish } = this.broker
     if (authorizePublish === this.defaults.authorizePublish) {
-      return message.topicName.startsWith(SYS_PREFIX) ? ReasonCode.notAuthorized : 0
+      return isReservedForServer(message.topicName) ? ReasonCode.notAuthorized : 0
     }
     return verdictOf(answer =>
       authorizePublish.call(this.broker, this.viewOf(client), toAedesPublish(message), error =>

@@ -4,9 +4,12 @@ import {
   EMPTY_BYTES,
   encodeAck,
   encodeDisconnect,
+  fitProperties,
   type InstanceName,
   type Message,
+  NO_PROPERTIES,
   PacketType,
+  type Properties,
   ProtocolError,
   type ProtocolVersion,
   PublishFrame,
@@ -35,7 +38,10 @@ import { Phase } from './phase.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
 const QUEUED_OUTPUT_BYTES_MAX = 1024 * 1024
-const REASON_STRING_BYTES_MAX = 256
+/** Packet Identifier and Reason Code, in bytes. */
+const ACK_BODY_BYTES = 3
+/** Reason Code, in bytes. */
+const DISCONNECT_BODY_BYTES = 1
 /** What setting a topic alias adds to a frame: the property, and one byte more for each of two lengths. */
 const ALIAS_BYTES_MAX = 5
 /** How long a peer may take to answer the end of its connection before the socket is destroyed. */
@@ -233,7 +239,8 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   sendAck(type: 4 | 5 | 6 | 7, packetId: number, refusal?: AckRefusal): void {
     if (this.isClosed) return
     if (refusal !== undefined && this.isV5) {
-      this.send(encodeAck(5, type, packetId, refusal.reasonCode, this.reasonProperties(refusal.text)))
+      const properties = this.fitted(this.reasonProperties(refusal.text), ACK_BODY_BYTES)
+      this.send(encodeAck(5, type, packetId, refusal.reasonCode, properties))
       return
     }
     this.countSent(type, 1)
@@ -367,10 +374,22 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   }
 
   /** Reason String, unless the client asked for none. v5 [MQTT-3.1.2-29]. */
-  reasonProperties(reason: string | undefined): { reasonString?: string } {
-    const { terms } = this.bound
-    if (reason === undefined || reason === '' || !terms.requestProblemInformation) return {}
-    return reason.length + REASON_STRING_BYTES_MAX > terms.packetBytesMax ? {} : { reasonString: reason }
+  reasonProperties(reason: string | undefined): Properties {
+    if (reason === undefined || reason === '' || !this.bound.terms.requestProblemInformation) return NO_PROPERTIES
+    return { reasonString: reason }
+  }
+
+  /** True when the client takes a packet of so many bytes. v5 [MQTT-3.1.2-24]. */
+  takes(packetBytes: number): boolean {
+    return packetBytes <= this.bound.terms.packetBytesMax
+  }
+
+  /**
+   * What the client takes of the properties of a packet with so many other bytes in its body. v5 [MQTT-3.1.2-24].
+   * @returns `undefined` when it does not take the packet at all
+   */
+  fitted(properties: Properties, bodyBytes: number): Properties | undefined {
+    return fitProperties({ properties, bodyBytes, packetBytesMax: this.bound.terms.packetBytesMax })
   }
 
   // --- time --------------------------------------------------------------------------------------------------------
@@ -397,6 +416,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
       this.close(ReasonCode.keepAliveTimeout, 'keep alive timeout')
       return
     }
+    if (this.output.isIdle && !input.isWaiting && this.sink.hasExceeded(nowMs)) {
+      this.close(ReasonCode.receiveMaximumExceeded, 'more QoS 2 messages than the Receive Maximum wait for PUBREL')
+      return
+    }
     if (!this.output.isIdle && nowMs - this.lastProgressMs > limits.drainTimeoutMs) {
       counters.drainTimeouts++
       this.close(ReasonCode.unspecifiedError, 'client does not read')
@@ -410,11 +433,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     if (this.isClosed) return
     this.counters.closedWith(reasonCode)
     if (this.currentPhase === Phase.open && this.isV5) {
-      const properties = this.reasonProperties(reason)
       const { serverReference } = options
-      this.send(
-        encodeDisconnect(reasonCode, serverReference === undefined ? properties : { ...properties, serverReference }),
-      )
+      const properties = { ...this.reasonProperties(reason) }
+      if (serverReference !== undefined) properties.serverReference = serverReference
+      this.send(encodeDisconnect(reasonCode, this.fitted(properties, DISCONNECT_BODY_BYTES)))
     }
     this.shut(reason, options.isFenced === true ? 'fenced' : 'error')
   }

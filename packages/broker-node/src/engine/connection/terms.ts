@@ -8,6 +8,8 @@ export interface Terms {
   readonly requestProblemInformation: boolean
   readonly sessionExpirySeconds: number
   readonly hasWill: boolean
+  /** A bridge of MQTT 3.x: it gets nothing of its own back, and RETAIN as it was published. */
+  readonly isBridge: boolean
   readonly authenticationMethod: string | undefined
   /** Topic aliases the client accepts. */
   readonly topicAliasMax: number
@@ -21,6 +23,7 @@ export const NO_TERMS: Terms = {
   requestProblemInformation: true,
   sessionExpirySeconds: 0,
   hasWill: false,
+  isBridge: false,
   authenticationMethod: undefined,
   topicAliasMax: 0,
 }

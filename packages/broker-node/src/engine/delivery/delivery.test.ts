@@ -188,21 +188,6 @@ test('a v3.1.1 client may send more than it is acknowledged: it is read more slo
   assert.equal(client.frames.filter(({ type }) => type === 4).length, count * 0.8)
 })
 
-test('more unacknowledged messages than the Receive Maximum end the connection; QoS 2 counts until PUBREL', async t => {
-  const node = await start(t, { limits: { receiveMax: 3 } })
-  const client = await node.dial()
-  await client.open()
-  for (let packetId = 1; packetId <= 3; packetId++) client.send(publishPacket('a', 'x', { qos: 2, packetId }))
-  for (let packetId = 1; packetId <= 3; packetId++) await client.expect(5)
-  client.send(ackPacket(0x62, 1))
-  await client.expect(7)
-  client.send(publishPacket('a', 'x', { qos: 2, packetId: 4 }))
-  await client.expect(5)
-  client.send(publishPacket('a', 'x', { qos: 2, packetId: 5 }))
-  assert.equal((await client.expect(14)).body[0], 0x93)
-  await client.closed()
-})
-
 test('PUBREL for messages of an earlier connection does not widen the Receive Maximum', async t => {
   const node = await start(t, { limits: { receiveMax: 2 } })
   const first = await node.dial()

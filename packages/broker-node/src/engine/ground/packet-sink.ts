@@ -16,6 +16,11 @@ export interface PacketSink {
   endRun(): void
   /** Every other packet; `first` is its first byte. */
   onPacket(first: number, chunk: Uint8Array, bodyStart: number, bodyEnd: number): void
+  /**
+   * Asked about once a second, while nothing waits to be handled or to be sent.
+   * @returns whether the client has broken its Receive Maximum, v5 [MQTT-3.3.4-7]
+   */
+  hasExceeded(nowMs: number): boolean
   /** The socket has taken enough for queued messages to go on. */
   onRoom(): void
   /**

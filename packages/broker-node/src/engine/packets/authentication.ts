@@ -1,6 +1,9 @@
-import { type AuthPacket, encodeAuth, ProtocolError, ReasonCode } from '@midge/protocol-core'
+import { type AuthPacket, encodeAuth, type Properties, ProtocolError, ReasonCode } from '@midge/protocol-core'
 import type { Admission, AdmissionStep, Door, LoginRequest } from '../../ports.ts'
 import type { Connection } from '../connection/connection.ts'
+
+/** Reason Code, in bytes. */
+const AUTH_BODY_BYTES = 1
 
 /** What the door has said for good. */
 export type AdmissionResult = Exclude<AdmissionStep, { kind: 'continue' }>
@@ -58,13 +61,19 @@ export class Authentication {
     if (packet.reasonCode !== expected) throw new ProtocolError(ReasonCode.protocolError, 'AUTH out of place')
   }
 
-  /** Sends AUTH with the method of the connection. v5 [MQTT-4.12.0-5]. */
+  /**
+   * Sends AUTH with the method of the connection. v5 [MQTT-4.12.0-5].
+   *
+   * @throws {@link ProtocolError} 0x95 when the client does not take it, v5 [MQTT-3.1.2-24]
+   */
   send(reasonCode: number, data: Uint8Array | undefined): void {
     const method = this.request?.method
     if (method === undefined) return
-    const properties = { authenticationMethod: method }
-    this.connection.send(
-      encodeAuth(reasonCode, data === undefined ? properties : { ...properties, authenticationData: data }),
-    )
+    const properties: Properties = { authenticationMethod: method }
+    if (data !== undefined) properties.authenticationData = data
+    if (this.connection.fitted(properties, AUTH_BODY_BYTES) === undefined) {
+      throw new ProtocolError(ReasonCode.packetTooLarge, "AUTH is larger than the client's Maximum Packet Size")
+    }
+    this.connection.send(encodeAuth(reasonCode, properties))
   }
 }

@@ -7,6 +7,7 @@ import {
   firstByteProblem,
   PacketType,
   PINGRESP_BYTES,
+  type Properties,
   ProtocolError,
   ReasonCode,
   shortAckPacketId,
@@ -75,8 +76,10 @@ export class ClientPackets implements PacketSink {
     if (connection.phase === Phase.awaitingConnect) {
       // v5 [MQTT-3.1.0-1]
       if (type !== PacketType.connect) throw new ProtocolError(ReasonCode.protocolError, 'first packet is not CONNECT')
-      this.connect = new ConnectHandler(this.parts, { connection, authentication: this.authentication }, opened =>
-        this.onOpened(opened),
+      this.connect = new ConnectHandler(
+        this.parts,
+        { connection, authentication: this.authentication },
+        (opened, connack) => this.onOpened(opened, connack),
       )
       this.connect.start(first, chunk, bodyStart, bodyEnd)
       return
@@ -87,6 +90,10 @@ export class ClientPackets implements PacketSink {
     else if (packet.type === PacketType.disconnect) connection.shut('disconnected while authenticating', 'refused')
     // v5 section 4.12: until CONNACK only AUTH and DISCONNECT.
     else throw new ProtocolError(ReasonCode.protocolError, 'packet before the end of authentication')
+  }
+
+  hasExceeded(nowMs: number): boolean {
+    return this.client?.inbound.hasExceeded(nowMs) === true
   }
 
   onRoom(): void {
@@ -102,9 +109,9 @@ export class ClientPackets implements PacketSink {
     return ending
   }
 
-  private onOpened(opened: OpenClient): void {
+  private onOpened(opened: OpenClient, connack: Properties): void {
     this.connect = undefined
-    this.client = { ...opened, inbound: new InboundPublishes(this.parts, opened) }
+    this.client = { ...opened, inbound: new InboundPublishes(this.parts, opened, connack) }
   }
 
   private handle(client: Opened, packet: ClientPacket): void {
@@ -223,6 +230,6 @@ function onPuback(session: Session, packetId: number): void {
 }
 
 function finishInbound({ connection, inbound, session }: Opened, packetId: number): void {
-  if (session.inboundIds.delete(packetId)) inbound.finishOne()
+  if (session.inboundIds.delete(packetId)) inbound.released()
   connection.sendAck(PacketType.pubcomp, packetId)
 }

@@ -65,6 +65,7 @@ class Bench {
       onPublish: () => true,
       endRun: () => undefined,
       onPacket: (first, chunk, bodyStart, bodyEnd) => handler.start(first, chunk, bodyStart, bodyEnd),
+      hasExceeded: () => false,
       onRoom: () => undefined,
       onEnded: () => undefined,
     }

@@ -6,7 +6,9 @@ import {
   encodeConnack,
   encodeUtf8,
   Message,
+  NO_PROPERTIES,
   type OpenedSession,
+  type Properties,
   ProtocolError,
   peekConnect,
   ReasonCode,
@@ -25,7 +27,7 @@ import type { SessionRegistry } from '../sessions/session-registry.ts'
 import type { Authentication } from './authentication.ts'
 import { connackProperties, outboundWindow, outputFormOf, termsOf } from './connect-terms.ts'
 import type { OpenClient } from './open-client.ts'
-import { Refusal, refusalOf, refuse, refuseUndecoded } from './refusal.ts'
+import { CONNACK_BODY_BYTES, Refusal, refusalOf, refuse, refuseUndecoded } from './refusal.ts'
 import { leaveEndedGroups, type ResumeParts, resumeSession, takeOverPrevious } from './resume-session.ts'
 
 /** What CONNECT works with. */
@@ -46,6 +48,8 @@ interface Request {
   /** As far as it is settled. */
   bound: Bound
   admitted: Admitted | undefined
+  /** What CONNACK says besides its code, when that is known. */
+  connack: Properties
 }
 
 /** The CONNECT of one connection, from its bytes to CONNACK. The steps of an accepted one are the list in `admit`. */
@@ -53,7 +57,7 @@ export class ConnectHandler {
   private readonly parts: ConnectParts
   private readonly connection: Connection
   private readonly authentication: Authentication
-  private readonly onOpened: (client: OpenClient) => void
+  private readonly onOpened: (client: OpenClient, connack: Properties) => void
   /** The one that waits at the door. */
   private pending: Request | undefined = undefined
 
@@ -61,7 +65,7 @@ export class ConnectHandler {
   constructor(
     parts: ConnectParts,
     peer: { connection: Connection; authentication: Authentication },
-    onOpened: (client: OpenClient) => void,
+    onOpened: (client: OpenClient, connack: Properties) => void,
   ) {
     this.parts = parts
     this.connection = peer.connection
@@ -79,7 +83,7 @@ export class ConnectHandler {
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       connection.logProtocolError(error)
-      refuseUndecoded(services, connection, { error, version: peekConnect(chunk, bodyStart, bodyEnd).version })
+      refuseUndecoded(services, connection, { error, beginning: peekConnect(chunk, bodyStart, bodyEnd) })
       return
     }
     const bound: Bound = {
@@ -89,7 +93,8 @@ export class ConnectHandler {
       terms: termsOf(packet, services.limits),
     }
     connection.bind(bound)
-    this.runStep(this.begin({ packet, packetBytes: bodyEnd - bodyStart, bound, admitted: undefined }))
+    const packetBytes = bodyEnd - bodyStart
+    this.runStep(this.begin({ packet, packetBytes, bound, admitted: undefined, connack: NO_PROPERTIES }))
   }
 
   /** AUTH before CONNACK. v5 [MQTT-4.12.0-3]. */
@@ -160,6 +165,7 @@ export class ConnectHandler {
     request.admitted = admitted
     request.bound = { ...request.bound, instance, username, rights: new ClientRights(permissions, rights) }
     connection.bind(request.bound)
+    request.connack = this.connackOf(request, authenticationData)
     const will = await this.checkedWill(request)
     // A will that DISCONNECT has discarded must not be fired as that of a displaced connection.
     await sessions.endingOf(instance, clientId)
@@ -175,7 +181,7 @@ export class ConnectHandler {
         return
       }
       const isNewest = sessions.register(session)
-      this.sendConnack(request, opened.sessionPresent, authenticationData)
+      this.sendConnack(request, opened.sessionPresent)
       if (isNewest) {
         this.resume(request, session, opened)
         if (opened.sessionPresent) session.queue?.onGrew(hints.tailSeq)
@@ -235,38 +241,38 @@ export class ConnectHandler {
     })
   }
 
-  private sendConnack(
-    { packet, bound }: Request,
-    sessionPresent: boolean,
-    authenticationData: Uint8Array | undefined,
-  ): void {
-    const { connection } = this
+  /**
+   * What CONNACK is going to say besides its code: found before the session is opened, so that a client which does not
+   * take it leaves nothing behind. v5 [MQTT-3.1.2-24]
+   */
+  private connackOf({ packet, bound }: Request, authenticationData: Uint8Array | undefined): Properties {
+    if (bound.version !== 5) return NO_PROPERTIES
     const { limits } = this.parts.services
-    const { clientId, terms, version } = bound
-    connection.open({ ...bound, ...outputFormOf(terms, limits) })
-    if (version !== 5) {
-      connection.send(encodeConnack(version, sessionPresent, 0))
-      return
+    const properties = connackProperties({ packet, ...bound, limits, authenticationData })
+    const fitted = this.connection.fitted(properties, CONNACK_BODY_BYTES)
+    if (fitted === undefined) {
+      throw new Refusal(ReasonCode.packetTooLarge, "CONNACK is larger than the client's Maximum Packet Size")
     }
-    const properties = connackProperties(packet, terms, limits)
-    if (packet.clientId === '') properties.assignedClientIdentifier = clientId
-    // v5 [MQTT-3.1.2-28]: only to a client that asked.
-    if (packet.properties.requestResponseInformation === 1) properties.responseInformation = `response/${clientId}`
-    if (terms.authenticationMethod !== undefined) properties.authenticationMethod = terms.authenticationMethod
-    if (authenticationData !== undefined) properties.authenticationData = authenticationData
-    connection.send(encodeConnack(5, sessionPresent, 0, properties))
+    return fitted
   }
 
-  private resume({ bound, admitted }: Request, session: Session, opened: OpenedSession): void {
-    const router = this.parts.routers.of(bound.instance)
+  private sendConnack({ bound, connack }: Request, sessionPresent: boolean): void {
+    const { connection } = this
+    connection.open({ ...bound, ...outputFormOf(bound.terms, this.parts.services.limits) })
+    connection.send(encodeConnack(bound.version, sessionPresent, 0, connack))
+  }
+
+  private resume({ bound, admitted, connack }: Request, session: Session, opened: OpenedSession): void {
+    const { rights, terms, instance } = bound
     const client: OpenClient = {
       connection: this.connection,
       session,
-      router,
-      rights: bound.rights,
+      router: this.parts.routers.of(instance),
+      rights,
       plan: admitted?.plan,
+      isBridge: terms.isBridge,
     }
-    this.onOpened(client)
+    this.onOpened(client, connack)
     resumeSession(this.parts, client, opened)
   }
 }

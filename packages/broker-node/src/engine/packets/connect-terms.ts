@@ -14,22 +14,30 @@ import type { Terms } from '../connection/terms.ts'
 
 /** QoS 1 and 2 messages in flight to a client of MQTT 3.x, which cannot name a Receive Maximum. */
 const INFLIGHT_MAX_V3 = 1024
+/** A Mosquitto that bridges drops the connection for more unreleased QoS 2 messages than its `max_inflight_messages`. */
+const INFLIGHT_MAX_BRIDGE = 20
 /** Topic aliases this server sets towards a client, whatever more the client would allow. */
 const ALIASES_OUT_MAX = 64
 
 /** What a CONNECT asks for, within the limits of the server. */
 export function termsOf(packet: ConnectPacket, limits: Limits): Terms {
-  const { properties, version } = packet
+  const { properties } = packet
   return {
     keepAliveMs: keepAliveTimeoutMs(keepAliveOf(packet, limits)),
-    receiveMax: version === 5 ? (properties.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT) : INFLIGHT_MAX_V3,
+    receiveMax: receiveMaxOf(packet),
     packetBytesMax: properties.maximumPacketSize ?? PACKET_BYTES_MAX,
     requestProblemInformation: properties.requestProblemInformation !== 0,
     sessionExpirySeconds: sessionExpiryOf(packet, limits),
     hasWill: packet.will !== undefined,
+    isBridge: packet.isBridge,
     authenticationMethod: properties.authenticationMethod,
     topicAliasMax: properties.topicAliasMaximum ?? 0,
   }
+}
+
+function receiveMaxOf(packet: ConnectPacket): number {
+  if (packet.version === 5) return packet.properties.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT
+  return packet.isBridge ? INFLIGHT_MAX_BRIDGE : INFLIGHT_MAX_V3
 }
 
 /** QoS 1 and 2 messages in flight to the client at most. */
@@ -51,8 +59,20 @@ export function outputFormOf(
   }
 }
 
-/** What CONNACK tells a v5 client of the terms that it has got. v5 section 3.2.2.3 */
-export function connackProperties(packet: ConnectPacket, terms: Terms, limits: Limits): Properties {
+/** What CONNACK is made from. */
+export interface ConnackFacts {
+  readonly packet: ConnectPacket
+  /** As the server has settled it. */
+  readonly clientId: string
+  readonly terms: Terms
+  readonly limits: Limits
+  /** The last message of an enhanced authentication. */
+  readonly authenticationData: Uint8Array | undefined
+}
+
+/** What CONNACK tells a v5 client besides its code. v5 section 3.2.2.3 */
+export function connackProperties(facts: ConnackFacts): Properties {
+  const { packet, clientId, terms, limits, authenticationData } = facts
   const properties: Properties = {
     receiveMaximum: limits.receiveMax,
     maximumPacketSize: limits.maxPacketBytes,
@@ -63,6 +83,11 @@ export function connackProperties(packet: ConnectPacket, terms: Terms, limits: L
   }
   const keepAlive = keepAliveOf(packet, limits)
   if (keepAlive !== packet.keepAliveSeconds) properties.serverKeepAlive = keepAlive
+  if (packet.clientId === '') properties.assignedClientIdentifier = clientId
+  // v5 [MQTT-3.1.2-28]: only to a client that asked.
+  if (packet.properties.requestResponseInformation === 1) properties.responseInformation = `response/${clientId}`
+  if (terms.authenticationMethod !== undefined) properties.authenticationMethod = terms.authenticationMethod
+  if (authenticationData !== undefined) properties.authenticationData = authenticationData
   return properties
 }
 

@@ -7,10 +7,12 @@ import {
   isValidUtf8,
   Message,
   PacketType,
+  type Properties,
   ProtocolError,
   PublishRun,
   PublishView,
   type Qos,
+  RECEIVE_MAXIMUM_DEFAULT,
   ReasonCode,
   RUN_FIRST_BYTE,
 } from '@midge/protocol-core'
@@ -27,6 +29,9 @@ import type { Match } from '../routing/match.ts'
 import type { Router } from '../routing/router.ts'
 import type { Session } from '../sessions/session.ts'
 import { sameBytes, TopicEntries, TopicEntry } from './topic-entries.ts'
+
+/** So long after its last message a client that has too many unreleased ones still has time to release some. */
+const RELEASE_TIMEOUT_MS = 1000
 
 /** What {@link InboundPublishes} works with. */
 export interface InboundParts {
@@ -65,17 +70,25 @@ export class InboundPublishes implements PublishSource {
   private pendingCount = 0
   /** Packet ids among them at QoS 2. */
   private readonly pendingQos2 = new Set<number>()
-  /** QoS 1 and 2 messages received and not yet answered for good. v5 section 3.3.4. */
-  private outstanding = 0
+  /** So many on their way into the store that the client is read no further. */
+  private readonly pendingMax: number
+  /** Receive Maximum that CONNACK told the client. */
+  private readonly receiveMax: number
+  /** QoS 2 messages of this connection whose PUBREL has not come. */
+  private unreleased = 0
+  /** When the last of them came that was beyond the Receive Maximum. */
+  private exceededAtMs = 0
   private runEntry: TopicEntry | undefined = undefined
   private runChunk: Uint8Array | undefined = undefined
   private runStart = 0
   private runEnd = 0
   private runCount = 0
 
-  constructor(parts: InboundParts, client: InboundClient) {
+  /** @param connack - what CONNACK said: what it left out is at the standard's default */
+  constructor(parts: InboundParts, client: InboundClient, connack: Properties) {
     const { connection } = client
-    const aliasMax = connection.isV5 ? parts.services.limits.topicAliasMax : 0
+    const { inflightInboundMax, receiveMax } = parts.services.limits
+    const aliasMax = connack.topicAliasMaximum ?? 0
     this.parts = parts
     this.connection = connection
     this.session = client.session
@@ -83,6 +96,8 @@ export class InboundPublishes implements PublishSource {
     this.rights = client.rights
     this.plan = isLimited(client.plan) ? client.plan : undefined
     this.aliases = aliasMax > 0 ? new InboundTopicAliases<TopicEntry>(aliasMax) : undefined
+    this.pendingMax = connection.isV5 ? receiveMax : inflightInboundMax
+    this.receiveMax = connack.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT
   }
 
   // --- what the publisher sees -------------------------------------------------------------------------------------
@@ -122,12 +137,7 @@ export class InboundPublishes implements PublishSource {
   }
 
   acknowledge(qos: Qos, packetId: number): void {
-    if (qos === 1) {
-      this.finishOne()
-      this.connection.sendAck(PacketType.puback, packetId)
-    } else {
-      this.connection.sendAck(PacketType.pubrec, packetId)
-    }
+    this.connection.sendAck(qos === 1 ? PacketType.puback : PacketType.pubrec, packetId)
   }
 
   waitFor(step: Promise<void>): void {
@@ -186,10 +196,21 @@ export class InboundPublishes implements PublishSource {
     parts.publisher.publishRun(this.instance, run, this.matchOf(entry))
   }
 
-  /** One exchange of QoS 1 or 2 has ended. */
-  finishOne(): void {
-    // PUBREL for a message of an earlier connection ends an exchange that this one has not counted. v5 section 4.9
-    if (this.outstanding > 0) this.outstanding--
+  /** PUBREL has come. */
+  released(): void {
+    // One for a message of an earlier connection ends an exchange that this one has not counted. v5 section 4.9
+    if (this.unreleased > 0) this.unreleased--
+  }
+
+  /**
+   * True when a v5 client has had the PUBREC of more QoS 2 messages than its Receive Maximum and releases none of them.
+   *
+   * PUBREL may stand behind whatever the client wrote before it saw PUBREC, so there is nothing to say while more keeps
+   * coming. v5 [MQTT-3.3.4-7]
+   */
+  hasExceeded(nowMs: number): boolean {
+    if (this.unreleased <= this.receiveMax || this.hasPending || !this.connection.isV5) return false
+    return nowMs - this.exceededAtMs >= RELEASE_TIMEOUT_MS
   }
 
   /** The connection has ended: what it remembered of topics would keep the sessions they once reached. */
@@ -279,29 +300,23 @@ export class InboundPublishes implements PublishSource {
   }
 
   /**
-   * Counts a QoS 1 or 2 message against the Receive Maximum and filters repetitions of QoS 2.
+   * Filters repetitions of QoS 2, and reads a client no further that has more on its way into the store than it may:
+   * what it sent before our acknowledgement could reach it is no fault of its own.
    * @returns false when the packet has been answered and must not be published (again)
    */
   private admit(packetId: number, qos: Qos): boolean {
     const { connection, session } = this
+    const { publisher, services } = this.parts
     if (qos === 2 && session.inboundIds.has(packetId)) {
       // v5 [MQTT-4.3.3-10]: the message is owned already, only the answer may have been lost.
       if (!this.pendingQos2.has(packetId)) connection.sendAck(PacketType.pubrec, packetId)
       return false
     }
-    this.outstanding++
-    const { publisher, services } = this.parts
-    const { limits } = services
-    if (!connection.isV5) {
-      // Nobody has told this client of a bound: it is read no further until what it has sent is stored.
-      if (this.outstanding > limits.inflightInboundMax && this.hasPending) connection.waitFor(publisher.settled())
-    } else if (this.outstanding > limits.receiveMax) {
-      throw new ProtocolError(
-        ReasonCode.receiveMaximumExceeded,
-        `more than ${limits.receiveMax} unacknowledged messages`,
-      )
+    if (this.pendingCount >= this.pendingMax) connection.waitFor(publisher.settled())
+    if (qos === 2) {
+      session.inboundIds.add(packetId)
+      if (++this.unreleased > this.receiveMax) this.exceededAtMs = services.nowMs()
     }
-    if (qos === 2) session.inboundIds.add(packetId)
     return true
   }
 
@@ -322,11 +337,10 @@ export class InboundPublishes implements PublishSource {
   private answerRefused(qos: Qos, packetId: number, refusal: AckRefusal): void {
     const { connection } = this
     if (qos === 1) {
-      this.outstanding--
       connection.sendAck(PacketType.puback, packetId, refusal)
     } else if (qos === 2) {
       if (connection.isV5) {
-        this.outstanding--
+        this.unreleased--
         this.session.inboundIds.delete(packetId)
       }
       connection.sendAck(PacketType.pubrec, packetId, refusal)

@@ -12,4 +12,6 @@ export interface OpenClient {
   readonly router: Router
   readonly rights: Rights
   readonly plan: Plan | undefined
+  /** A bridge of MQTT 3.x; see `Terms`. */
+  readonly isBridge: boolean
 }

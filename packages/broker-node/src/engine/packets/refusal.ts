@@ -1,7 +1,18 @@
-import { encodeConnack, ProtocolError, returnCodeOf, UnsupportedProtocolError } from '@midge/protocol-core'
+import {
+  type ConnectBeginning,
+  encodeConnack,
+  fitProperties,
+  type Properties,
+  ProtocolError,
+  returnCodeOf,
+  UnsupportedProtocolError,
+} from '@midge/protocol-core'
 import type { Connection } from '../connection/connection.ts'
 import { describe } from '../ground/describe.ts'
 import type { EngineServices } from '../ground/services.ts'
+
+/** Session Present and Reason Code, in bytes. */
+export const CONNACK_BODY_BYTES = 2
 
 type RefusalServices = Pick<EngineServices, 'counters' | 'logger'>
 
@@ -23,8 +34,10 @@ export function refuse(services: RefusalServices, connection: Connection, refusa
   if (services.logger.isLevelEnabled('debug')) {
     services.logger.debug({ event: 'client.refused', ...describe(connection), reasonCode }, text)
   }
-  if (version === 5) connection.send(encodeConnack(5, false, reasonCode, connection.reasonProperties(text)))
-  else if (returnCodeOf(reasonCode) > 0) connection.send(encodeConnack(version, false, returnCodeOf(reasonCode)))
+  if (version === 5) {
+    const properties = connection.fitted(connection.reasonProperties(text), CONNACK_BODY_BYTES)
+    sendIfTaken(connection, reasonCode, properties)
+  } else if (returnCodeOf(reasonCode) > 0) connection.send(encodeConnack(version, false, returnCodeOf(reasonCode)))
   countRefusal(services, reasonCode)
   connection.shut(text, 'refused')
 }
@@ -36,21 +49,29 @@ export function refuse(services: RefusalServices, connection: Connection, refusa
 export function refuseUndecoded(
   services: RefusalServices,
   connection: Connection,
-  failure: { error: ProtocolError; version: 0 | 3 | 4 | 5 },
+  failure: { error: ProtocolError; beginning: ConnectBeginning },
 ): void {
-  const { error, version } = failure
+  const { error } = failure
+  const { version, packetBytesMax } = failure.beginning
   if (error instanceof UnsupportedProtocolError) {
     if (error.nameIsValid) {
       const code = error.isLater ? error.reasonCode : returnCodeOf(error.reasonCode)
       connection.send(encodeConnack(error.isLater ? 5 : 4, false, code))
     }
   } else if (version === 5) {
-    connection.send(encodeConnack(5, false, error.reasonCode, { reasonString: error.text }))
+    const properties = { reasonString: error.text }
+    const packet = { properties, bodyBytes: CONNACK_BODY_BYTES, packetBytesMax }
+    sendIfTaken(connection, error.reasonCode, fitProperties(packet))
   } else if (version !== 0 && returnCodeOf(error.reasonCode) > 0) {
     connection.send(encodeConnack(version, false, returnCodeOf(error.reasonCode)))
   }
   countRefusal(services, error.reasonCode)
   connection.shut(error.text, 'refused')
+}
+
+/** @param properties - undefined for a client that takes no CONNACK at all, v5 [MQTT-3.1.2-24]: it sees the close */
+function sendIfTaken(connection: Connection, reasonCode: number, properties: Properties | undefined): void {
+  if (properties !== undefined) connection.send(encodeConnack(5, false, reasonCode, properties))
 }
 
 /** What a failure while handling CONNECT means for the client; `undefined` when it says nothing about it. */

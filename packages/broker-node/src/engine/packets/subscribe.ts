@@ -1,7 +1,9 @@
 import {
   checkTopicFilter,
+  codesAnswerSize,
   encodeSuback,
   encodeUnsuback,
+  ProtocolError,
   parseShare,
   ReasonCode,
   type SubscribePacket,
@@ -47,6 +49,7 @@ export async function handleSubscribe(
 ): Promise<void> {
   const { connection, session } = client
   const { publisher, services } = parts
+  checkAnswer(client, packet.requests.length)
   // Packets take effect in order: what this client published before is stored first.
   if (client.inbound.hasPending) await publisher.settled()
   const codes: number[] = []
@@ -56,7 +59,9 @@ export async function handleSubscribe(
     // The session has been taken apart meanwhile: nothing may be added to it.
     if (connection.isClosed) return
     codes.push(code)
-    if (code <= 2) granted.push(grant(parts, client, subscriptionOf(request, code, packet.subscriptionId)))
+    if (code > 2) continue
+    if (client.isBridge) askForBridge(request)
+    granted.push(grant(parts, client, subscriptionOf(request, code, packet.subscriptionId)))
   }
   await announce(parts, client, granted)
   if (connection.isClosed) return
@@ -65,6 +70,12 @@ export async function handleSubscribe(
   // A retained message that is still on its way into the store belongs to what this subscriber has to see.
   await publisher.settled()
   session.queueReplay(() => serve(parts, client, granted))
+}
+
+/** v5 [MQTT-3.1.2-24]: found out before anything changes that the client would never hear of. */
+function checkAnswer({ connection }: OpenClient, codes: number): void {
+  if (!connection.isV5 || connection.takes(codesAnswerSize(codes))) return
+  throw new ProtocolError(ReasonCode.packetTooLarge, "the answer is larger than the client's Maximum Packet Size")
 }
 
 /** @returns the granted QoS, or the reason code of the refusal */
@@ -77,6 +88,15 @@ async function decide(parts: SubscribeParts, client: OpenClient, request: Subscr
   if (isNew && session.subscriptions.size >= limits.subscriptionsPerSessionMax) return ReasonCode.quotaExceeded
   const verdict = await rights.maySubscribe(connection, request)
   return verdict === 0 ? request.qos : verdict
+}
+
+/**
+ * What a bridge would say in MQTT 5. A share group has no No Local, v5 [MQTT-3.8.3-4]: its messages go to whose turn it
+ * is.
+ */
+function askForBridge(request: SubscribeRequest): void {
+  request.noLocal = parseShare(request.topicFilter) === undefined
+  request.retainAsPublished = true
 }
 
 function subscriptionOf(request: SubscribeRequest, qos: number, subscriptionId: number): Subscription {
@@ -145,6 +165,7 @@ export async function handleUnsubscribe(
   const { counters, directory, hooks, limits, store } = parts.services
   const { connection, router, session } = client
   const { instance, clientId, epoch } = session
+  checkAnswer(client, packet.topicFilters.length)
   const codes: number[] = []
   const removed: string[] = []
   for (const topicFilter of packet.topicFilters) {
