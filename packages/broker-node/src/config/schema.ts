@@ -71,7 +71,7 @@ const limits = {
   maxPacketBytes: key(whole(64, 268_435_460, 4 * MIB), 'Largest packet a client may send (v5 Maximum Packet Size).'),
   receiveMax: key(
     whole(1, 65_535, 100),
-    'QoS 1 and 2 messages that may be unacknowledged at one time, in either direction (v5 Receive Maximum).',
+    'QoS 1 and 2 messages that may be unacknowledged at one time, in either direction (v5 Receive Maximum); beyond it reading pauses.',
   ),
   inflightInboundMax: key(
     whole(1, 65_535, 1000),
