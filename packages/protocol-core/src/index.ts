@@ -43,7 +43,13 @@ export { FilterChanges } from './filter-changes.ts'
 export { FilterIndex, FilterNode } from './filter-index.ts'
 export { instanceKey } from './instance-key.ts'
 export { keepAliveTimeoutMs } from './keep-alive.ts'
-export { FIXED_HEADER_BYTES_MAX, PACKET_BYTES_MAX, RECEIVE_MAXIMUM_DEFAULT, STRING_BYTES_MAX } from './limits.ts'
+export {
+  FIXED_HEADER_BYTES_MAX,
+  PACKET_BYTES_MAX,
+  RECEIVE_MAXIMUM_DEFAULT,
+  SESSION_EXPIRY_NEVER,
+  STRING_BYTES_MAX,
+} from './limits.ts'
 export { MatchCache } from './match-cache.ts'
 export type { MessageFields } from './message.ts'
 export { EMPTY_BYTES, Message, remainingExpirySeconds } from './message.ts'
@@ -76,14 +82,7 @@ export type { CommitItem, CommitResult, GroupTarget, MessageStore, SessionTarget
 export type { QueueEntry, QueueLimits, QueueStore } from './ports/queues.ts'
 export type { RetainedPage, RetainedStore } from './ports/retained.ts'
 export type { SecretStore } from './ports/secrets.ts'
-export {
-  type CloseRequest,
-  type OpenedSession,
-  type OpenRequest,
-  SESSION_EXPIRY_NEVER,
-  type SessionStore,
-  type WillFate,
-} from './ports/sessions.ts'
+export type { CloseRequest, OpenedSession, OpenRequest, SessionStore } from './ports/sessions.ts'
 export type { Store, StoreListener } from './ports/store.ts'
 export type { StoredSubscription, Subscription } from './ports/subscription.ts'
 export type { DueWill, StoredWill, WillStore } from './ports/wills.ts'
@@ -94,6 +93,17 @@ export { PublishRun, RUN_FIRST_BYTE } from './publish-run.ts'
 export { ReasonCode, returnCodeOf } from './reason-code.ts'
 export type { RetainedMatches } from './retained-index.ts'
 export { RetainedIndex } from './retained-index.ts'
+export {
+  decideClose,
+  decideStart,
+  decideWillOnOpen,
+  type SessionFacts,
+  type SessionStart,
+  standingOf,
+  standingOfFiredWill,
+  standingOfOpenWill,
+  type WillFate,
+} from './session-rules.ts'
 export { TokenBucket } from './token-bucket.ts'
 export { InboundTopicAliases, OutboundTopicAliases } from './topic-alias.ts'
 export type { SharedFilter } from './topic-filter.ts'

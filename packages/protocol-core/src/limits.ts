@@ -23,3 +23,6 @@ export const STRING_BYTES_MAX = 0xffff
 
 /** Receive Maximum of a peer that does not state one. Spec: v5 sections 3.1.2.11.3 and 3.2.2.3.3. */
 export const RECEIVE_MAXIMUM_DEFAULT = 0xffff
+
+/** Session Expiry Interval that means "never" on the wire. v5 section 3.1.2.11.2. */
+export const SESSION_EXPIRY_NEVER = 0xffff_ffff

@@ -18,6 +18,7 @@ import { Routers } from './routing/routers.ts'
 import { SessionEnds } from './sessions/session-ends.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
 import { Sweeper } from './sessions/sweeper.ts'
+import { WillPublisher } from './sessions/will-publisher.ts'
 
 /** What the engine is built from. */
 export interface BrokerCoreOptions {
@@ -68,11 +69,12 @@ export class BrokerCore {
     this.publisher = publisher
     this.connections = connections
     this.rights = new HookRights(services.hooks)
-    this.sweeper = new Sweeper({ services, routers, publisher, groups, connections })
+    const wills = new WillPublisher({ services, publisher })
+    this.sweeper = new Sweeper({ services, routers, wills, groups, connections })
     this.ends = new SessionEnds({ services, sessions, routers, publisher, groups, sweeper: this.sweeper })
     this.packetParts = {
       ...{ services, routers, sessions, groups, publisher, connections },
-      ...{ ends: this.ends, sweeper: this.sweeper, rights: this.rights },
+      ...{ ends: this.ends, wills, rights: this.rights },
       sessionParts: { services, groups, ackFlushes },
     }
   }
@@ -117,11 +119,6 @@ export class BrokerCore {
     this.sessions.sessionOf(instance, clientId)?.outlet.close(reasonCode, 'closed by an operator')
   }
 
-  /** Another node owns the session of this client id since `epoch + 1`. */
-  onTakeover(instance: InstanceName, clientId: string, epoch: number): void {
-    this.sessions.onTakeover(instance, clientId, epoch)
-  }
-
   /**
    * Moves all clients off. v5 clients are told to use another server. Resolves when their sessions are closed in the
    * store and everything published here is stored.
@@ -130,14 +127,17 @@ export class BrokerCore {
     this.ends.stopRetrying()
     await this.connections.drain(options.serverReference)
     await this.settled()
+    // The wills of those that were moved off.
+    await this.sweeper.settled()
   }
 
   /** Lets go of everything at once; the store, directory and link are stopped by whoever made them. */
   async stop(): Promise<void> {
     this.ends.stopRetrying()
-    this.sweeper.stop()
+    const swept = this.sweeper.stop()
     this.connections.stop()
     await this.settled()
+    await swept
   }
 
   private async settled(): Promise<void> {
@@ -151,10 +151,7 @@ export class BrokerCore {
       onMessage: (instance, message, groups) => this.publisher.onRemote(instance, message, groups),
       onRun: (instance, run) => this.publisher.onRemoteRun(instance, run),
       onGroupGrew: (instance, group) => this.groups.onGrew(instance, group),
-      onTakeover: (instance, clientId, epoch) => {
-        this.onTakeover(instance, clientId, epoch)
-        return 'released'
-      },
+      onTakeover: (instance, clientId, epoch) => this.sessions.release(instance, clientId, epoch),
       onKick: (instance, clientId, reasonCode) => this.kick(instance, clientId, reasonCode),
       onNodesChanged: peers => {
         const nodes = [nodeId, ...peers]

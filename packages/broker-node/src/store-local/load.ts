@@ -119,12 +119,12 @@ class Loader {
   }
 
   #will(id: number, value: ByteReader): void {
-    const dueAtMs = value.u48()
+    const firesAtMs = value.u48()
     const owner = { instance: value.sizedText(), clientId: value.sizedText() }
-    const record = new WillRecord(id, owner, decodeWill(value.rest()))
-    this.#state.wills.set(id, record)
-    this.#state.willDeadlines.schedule(record, dueAtMs)
-    this.#state.lastWillId = Math.max(this.#state.lastWillId, id)
+    const record = new WillRecord(owner, id, decodeWill(value.rest()))
+    record.firesAtMs = firesAtMs
+    this.#state.addWill(record)
+    this.#state.willDeadlines.schedule(record, firesAtMs)
   }
 
   #session(instance: string, clientId: string, value: ByteReader): void {
@@ -135,12 +135,10 @@ class Loader {
     const dueAtMs = value.u48()
     session.sentSeq = value.u48()
     session.nodeId = value.sizedText()
-    const pending = this.#state.wills.get(value.u48())
+    value.u48()
     const will = value.rest()
     if (will.length > 0) session.will = decodeWill(will)
     if (isConnected) this.#state.markConnected(session)
-    // Ids of wills are used again after a restart, so the one named may by now be somebody else's.
-    else if (pending?.clientId === clientId && pending.instance === instance) session.pendingWill = pending
     if (dueAtMs !== 0) this.#state.sessionDeadlines.schedule(session, dueAtMs)
     this.#sessions.set(session.id, session)
     this.#state.tenant(instance).sessions.set(clientId, session)

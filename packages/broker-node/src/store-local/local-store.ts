@@ -4,6 +4,7 @@ import {
   type CloseRequest,
   type CommitItem,
   type CommitResult,
+  type DueWill,
   type InstanceName,
   type OpenedSession,
   type OpenRequest,
@@ -25,7 +26,6 @@ import { Recorder } from './recorder.ts'
 import { LocalSessions } from './sessions.ts'
 import { type LocalSession, State } from './state.ts'
 
-const WILL_CLAIM_MS = 10_000
 const READ_BYTES_MAX = 256 * 1024
 const LIST_PAGE_SUBSCRIPTIONS = 1_000
 
@@ -239,18 +239,16 @@ export class LocalStore implements Store {
   sweep(_nodeId: string, nowMs: number, countMax: number): Promise<SweepResult> {
     return this.#apply(() => {
       const result: SweepResult = { wills: [], expired: [] }
-      // Sessions first: their end makes their wills due.
       while (result.expired.length < countMax) {
         const session = this.#state.sessionDeadlines.takeDue(nowMs)
         if (session === undefined) break
         const { instance, clientId } = session
-        result.expired.push({ instance, clientId, subscriptions: this.#sessions.end(session, nowMs) })
+        result.expired.push({ instance, clientId, subscriptions: this.#sessions.end(session) })
       }
       while (result.wills.length < countMax) {
-        const record = this.#sessions.claimWill(nowMs, nowMs + WILL_CLAIM_MS)
-        if (record === undefined) break
-        const { id, instance, clientId, will } = record
-        result.wills.push({ id: String(id), instance, clientId, will })
+        const due = this.#sessions.wills.claimNext(nowMs)
+        if (due === undefined) break
+        result.wills.push(due)
       }
       for (let count = 0; count < countMax; count++) {
         const retained = this.#state.retainedDeadlines.takeDue(nowMs)
@@ -262,7 +260,16 @@ export class LocalStore implements Store {
   }
 
   confirmWill(_instance: InstanceName, _clientId: string, id: string): Promise<void> {
-    return this.#apply(() => this.#sessions.forgetWill(Number(id)))
+    return this.#apply(() => this.#sessions.wills.confirm(Number(id)))
+  }
+
+  claimWill(
+    _instance: InstanceName,
+    _clientId: string,
+    id: string,
+    nowMs: number,
+  ): Promise<DueWill | 'claimed' | 'gone'> {
+    return this.#apply(() => this.#sessions.wills.claimAgain(Number(id), nowMs))
   }
 
   reapNode(nodeId: string, nowMs: number, countMax: number): Promise<number> {

@@ -20,7 +20,7 @@ export const STORE_FORMAT = 1
  *   epochBound                                        → u48
  *   secret     name                                   → key
  *   session    u32 instance size, instance, client id → u32 id, u48 epoch, connected, u32 expiry, u48 due, u48 sent,
- *                                                       node id, u48 pending will or 0, will of the connection
+ *                                                       node id, u48 unused, will of the connection
  *   head       u32 session id                         → u48 sequence number before the next one (empty queue)
  *   entry      u32 session id, u48 seq                → queue entry
  *   released   u32 session id, u48 seq                → nothing
@@ -30,7 +30,7 @@ export const STORE_FORMAT = 1
  *   groupEntry u32 group id, u48 seq                  → queue entry
  *   held       u32 group id, u48 seq                  → u48 epoch, u16 packet id, released, client id
  *   retained   u32 instance size, instance, topic     → message
- *   will       u48 id                                 → u48 due, instance, client id, will
+ *   will       u48 epoch                                → u48 due, instance, client id, will
  *   synced                                            → nothing
  */
 export const Tag = {
@@ -88,7 +88,7 @@ export class Recorder {
       .u48(session.dueAtMs)
       .u48(session.sentSeq)
       .sizedText(session.nodeId)
-      .u48(session.pendingWill?.id ?? 0)
+      .u48(0)
     if (session.will !== undefined) value.bytes(encodeWill(session.will))
     this.#put(this.#named(Tag.session, session.instance, session.clientId), value)
   }
@@ -196,12 +196,12 @@ export class Recorder {
     this.#delete(this.#named(Tag.retained, instance, topicName))
   }
 
-  /** `dueAtMs` apart from the record, because a claim moves that one and is not written down. */
-  will(record: WillRecord, dueAtMs: number): void {
+  /** `firesAtMs`, because a claim moves the deadline and is not written down. */
+  will(record: WillRecord): void {
     if (!this.#keeps) return
     const value = this.#value
       .start()
-      .u48(dueAtMs)
+      .u48(record.firesAtMs)
       .sizedText(record.instance)
       .sizedText(record.clientId)
       .bytes(encodeWill(record.will))

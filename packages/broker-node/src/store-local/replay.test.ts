@@ -62,7 +62,13 @@ class Side {
         const request = { instance: INSTANCE, clientId, nodeId: `node-${pick(2)}`, nowMs, cleanStart: pick(6) === 0 }
         const opened = await store.open({ ...request, sessionExpirySeconds: pick(4) * 5, will })
         this.#epochs.set(clientId, opened.epoch)
-        return { ...opened, epoch: 0, previous: opened.previous?.nodeId }
+        const { displacedWill, dueWills } = opened
+        // A claim dies with the process that made it, so none may be open when one of the stores is restarted.
+        for (const due of [...dueWills, ...(displacedWill ? [displacedWill] : [])]) {
+          await store.confirmWill(INSTANCE, clientId, due.id)
+        }
+        const unnumbered = { epoch: 0, previous: opened.previous?.nodeId, dueWills: dueWills.map(due => due.will) }
+        return { ...opened, ...unnumbered, displacedWill: displacedWill?.will }
       }
       case 1: {
         const request = { instance: INSTANCE, clientId, epoch, nowMs, sentSeq: seq, ackedAhead: [] }

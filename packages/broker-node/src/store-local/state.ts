@@ -24,8 +24,6 @@ export class LocalSession implements Scheduled {
   dueAtMs = 0
   /** The will of the open connection. */
   will: StoredWill | undefined = undefined
-  /** The will of the last connection while its delay runs. */
-  pendingWill: WillRecord | undefined = undefined
   readonly subscriptions: Map<string, Subscription> = new Map()
   readonly inbound: Set<number> = new Set()
   readonly queue: EntryQueue = new EntryQueue()
@@ -39,18 +37,21 @@ export class LocalSession implements Scheduled {
   }
 }
 
-/** A will on its way to publication. Scheduled for when it is due, and again 10 s after each claim. */
+/** A will on its way to publication. Scheduled for when it is due, and again for the end of each claim. */
 export class WillRecord implements Scheduled {
+  /** The epoch of its connection. */
   readonly id: number
+  /** When its delay, or its session, is over. */
+  firesAtMs = 0
   readonly instance: InstanceName
   readonly clientId: string
   readonly will: StoredWill
   dueAtMs = 0
 
-  constructor(id: number, session: { instance: InstanceName; clientId: string }, will: StoredWill) {
+  constructor(of: { instance: InstanceName; clientId: string }, id: number, will: StoredWill) {
     this.id = id
-    this.instance = session.instance
-    this.clientId = session.clientId
+    this.instance = of.instance
+    this.clientId = of.clientId
     this.will = will
   }
 }
@@ -111,10 +112,14 @@ export class Group {
   }
 }
 
+const NO_WILLS: readonly WillRecord[] = []
+
 /** Everything of one instance; instances share nothing. */
 export class Tenant {
   readonly sessions: Map<string, LocalSession> = new Map()
   readonly groups: Map<string, Group> = new Map()
+  /** Wills of connections that have ended, by client id, oldest first. */
+  readonly wills: Map<string, WillRecord[]> = new Map()
   readonly retained: RetainedIndex<RetainedRecord> = new RetainedIndex()
 }
 
@@ -133,7 +138,6 @@ export class State {
   epochBound = 0
   lastSessionId = 0
   lastGroupId = 0
-  lastWillId = 0
 
   tenant(instance: InstanceName): Tenant {
     let tenant = this.tenants.get(instance)
@@ -150,6 +154,27 @@ export class State {
 
   group(instance: InstanceName, name: string): Group | undefined {
     return this.tenants.get(instance)?.groups.get(name)
+  }
+
+  /** Unpublished wills of earlier connections of a client id, oldest first. */
+  willsOf(instance: InstanceName, clientId: string): readonly WillRecord[] {
+    return this.tenants.get(instance)?.wills.get(clientId) ?? NO_WILLS
+  }
+
+  addWill(record: WillRecord): void {
+    this.wills.set(record.id, record)
+    const { wills } = this.tenant(record.instance)
+    const others = wills.get(record.clientId)
+    if (others === undefined) wills.set(record.clientId, [record])
+    else others.push(record)
+  }
+
+  removeWill(record: WillRecord): void {
+    this.wills.delete(record.id)
+    const { wills } = this.tenant(record.instance)
+    const left = this.willsOf(record.instance, record.clientId).filter(other => other !== record)
+    if (left.length === 0) wills.delete(record.clientId)
+    else wills.set(record.clientId, left)
   }
 
   markConnected(session: LocalSession): void {

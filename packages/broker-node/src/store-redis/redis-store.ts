@@ -3,6 +3,7 @@ import type {
   CloseRequest,
   CommitItem,
   CommitResult,
+  DueWill,
   InstanceName,
   OpenedSession,
   OpenRequest,
@@ -30,6 +31,7 @@ import { RetainedLookup } from './retained.ts'
 import { storeScripts } from './scripts.ts'
 import { RedisSessions } from './sessions.ts'
 import { RedisSweeper } from './sweeper.ts'
+import { RedisWills } from './wills.ts'
 
 export interface RedisStoreOptions {
   /** Where its links come from; it is not closed with the store. */
@@ -58,6 +60,7 @@ export class RedisStore implements Store {
   private readonly queues: RedisQueues
   private readonly groups: RedisGroups
   private readonly retained: RetainedLookup
+  private readonly wills: RedisWills
   private readonly sweeper: RedisSweeper
   private readonly committer: Committer
   private readonly pokes: Pokes
@@ -76,6 +79,7 @@ export class RedisStore implements Store {
     this.sessions = new RedisSessions(this.link, this.keys, jobs)
     this.queues = new RedisQueues(this.link, this.keys)
     this.retained = new RetainedLookup(this.link, this.keys)
+    this.wills = new RedisWills(this.link, this.keys)
     this.sweeper = new RedisSweeper(this.link, this.keys, this.sessions, jobs)
     const nodeId = encodeURIComponent(options.nodeId)
     this.committer = new Committer(this.link, this.keys, {
@@ -203,7 +207,16 @@ export class RedisStore implements Store {
   }
 
   confirmWill(instance: InstanceName, clientId: string, id: string): Promise<void> {
-    return this.sweeper.confirmWill(this.keys.place(instance, clientId), id)
+    return this.wills.confirm({ instance, clientId, id })
+  }
+
+  claimWill(
+    instance: InstanceName,
+    clientId: string,
+    id: string,
+    nowMs: number,
+  ): Promise<DueWill | 'claimed' | 'gone'> {
+    return this.wills.claim({ instance, clientId, id }, nowMs)
   }
 
   reapNode(nodeId: string, nowMs: number, countMax: number): Promise<number> {

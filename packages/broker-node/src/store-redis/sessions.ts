@@ -1,5 +1,6 @@
 import {
   type CloseRequest,
+  type DueWill,
   decodeSubscription,
   encodeSubscription,
   encodeWill,
@@ -14,6 +15,7 @@ import { PARTITION_COUNT } from './hash-tag.ts'
 import { namesOf, type Place, type StoreKeys } from './keys.ts'
 import type { Call, RedisLink } from './redis-link.ts'
 import { toBuffer, toList, toNumber, toText } from './replies.ts'
+import { toWill } from './wills.ts'
 
 const PAGE_COUNT = 200
 
@@ -62,10 +64,12 @@ export class RedisSessions {
       }),
     )
     const [epoch, present, head, tail, previousNode, previousEpoch, subscriptions, ended, packetIds, job, sent] = reply
+    const [displacedWill, dueWills, claimedWills] = reply.slice(11)
     const previousNodeId = decodeURIComponent(toText(previousNode))
+    const previousId = `${place.id}:${toNumber(previousEpoch)}`
     const jobText = toText(job)
     // Before the caller may look at what the session still holds.
-    if (jobText !== '') await this.jobs.run(partition, `${place.id}:${toNumber(previousEpoch)}`, jobText)
+    if (jobText !== '') await this.jobs.run(partition, previousId, jobText)
     return {
       epoch: toNumber(epoch),
       sessionPresent: present === 1,
@@ -75,6 +79,9 @@ export class RedisSessions {
       sentSeq: toNumber(sent),
       inboundPacketIds: toList(packetIds).map(toNumber),
       previous: previousNodeId === '' ? undefined : { nodeId: previousNodeId, epoch: toNumber(previousEpoch) },
+      displacedWill: toWills([Buffer.from(previousId), displacedWill])[0],
+      dueWills: toWills(toList(dueWills)),
+      claimedWills: toList(claimedWills).map(toText),
       endedSubscriptions: toSubscriptions(ended),
     }
   }
@@ -193,4 +200,14 @@ export class RedisSessions {
 
 function toSubscriptions(reply: unknown): Subscription[] {
   return toList(reply).map(value => decodeSubscription(toBuffer(value)))
+}
+
+/** @param pairs - id, encoded will, and so on; an empty will is none */
+function toWills(pairs: unknown[]): DueWill[] {
+  const wills: DueWill[] = []
+  for (let i = 0; i < pairs.length; i += 2) {
+    const encoded = toBuffer(pairs[i + 1])
+    if (encoded.length > 0) wills.push(toWill(toText(pairs[i]), encoded))
+  }
+  return wills
 }

@@ -1,10 +1,11 @@
-import { type DueWill, decodeWill, type SweepResult } from '@midge/protocol-core'
+import type { SweepResult } from '@midge/protocol-core'
 import { CLAIM_MS, type GroupJobs } from './group-jobs.ts'
 import { PARTITION_COUNT } from './hash-tag.ts'
 import { DueKind, namesOf, type Place, type StoreKeys } from './keys.ts'
 import type { Call, RedisLink } from './redis-link.ts'
 import { toBuffer, toList, toText } from './replies.ts'
 import type { RedisSessions } from './sessions.ts'
+import { toWill } from './wills.ts'
 
 interface Found {
   partition: number
@@ -62,14 +63,6 @@ export class RedisSweeper {
     return found.length
   }
 
-  async confirmWill(place: Place, id: string): Promise<void> {
-    await this.link.one({
-      script: 'confirm-due-2',
-      keys: [this.keys.due(place.partition), this.keys.wills(place.partition)],
-      args: [`${DueKind.will}${id}`],
-    })
-  }
-
   /** Asks every partition, from a random one on, so that nodes do not all claim the same. */
   private async find(countMax: number, query: (partition: number) => Call): Promise<Found[]> {
     const start = Math.floor(Math.random() * PARTITION_COUNT)
@@ -99,10 +92,11 @@ export class RedisSweeper {
         args: [nowMs, nowMs + CLAIM_MS, ...members],
       },
       settle: async reply => {
-        const values = toList(reply).map(toBuffer)
+        const values = toList(reply)
         for (const [i, member] of members.entries()) {
-          const value = values[i]
-          if (value === undefined || value.length === 0) continue
+          if (values[i] === null) continue
+          const value = toBuffer(values[i])
+          if (value.length === 0) continue
           if (member[0] === DueKind.will) result.wills.push(toWill(member.slice(1), value))
           else await this.jobs.attempt(partition, member.slice(1), value.toString('utf8'))
         }
@@ -152,9 +146,4 @@ export class RedisSweeper {
       if (!(replies[i] instanceof Error)) await task.settle(replies[i])
     }
   }
-}
-
-function toWill(id: string, value: Buffer): DueWill {
-  const { instance, name: clientId } = namesOf(id.slice(0, id.lastIndexOf(':')))
-  return { id, instance, clientId, will: decodeWill(value) }
 }

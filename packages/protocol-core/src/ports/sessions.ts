@@ -1,9 +1,7 @@
+import type { WillFate } from '../session-rules.ts'
 import type { InstanceName } from './instance-name.ts'
 import type { StoredSubscription, Subscription } from './subscription.ts'
-import type { StoredWill } from './wills.ts'
-
-/** Session Expiry Interval that means "never" on the wire. v5 section 3.1.2.11.2. */
-export const SESSION_EXPIRY_NEVER = 0xffff_ffff
+import type { DueWill, StoredWill } from './wills.ts'
 
 /** A client connects: what its CONNECT asks of the session. See {@link SessionStore.open}. */
 export interface OpenRequest {
@@ -41,14 +39,20 @@ export interface OpenedSession {
   /** Set when another connection of this client id was open: that node has to let go of `previous.epoch`. */
   previous: { nodeId: string; epoch: number } | undefined
   /**
+   * Will of the connection that this open displaces, claimed by the caller: unless that connection turns out to have
+   * ended with DISCONNECT, it is published before CONNACK. Then it is confirmed in either case.
+   */
+  displacedWill: DueWill | undefined
+  /** Wills of earlier connections that nobody has published yet, oldest first: as `displacedWill`. */
+  dueWills: DueWill[]
+  /** Ids of wills of earlier connections that somebody else is publishing: see {@link WillStore.claimWill}. */
+  claimedWills: string[]
+  /**
    * Subscriptions of a session that this open has ended (clean start over a stored session): the caller withdraws
    * them from the directory.
    */
   endedSubscriptions: Subscription[]
 }
-
-/** Why a connection ended, as far as its will is concerned. */
-export type WillFate = 'discard' | 'fire'
 
 /** A connection has ended. See {@link SessionStore.close}. */
 export interface CloseRequest {
@@ -74,8 +78,8 @@ export interface CloseRequest {
 export interface SessionStore {
   /**
    * Makes `nodeId` the owner of the session, atomically: creates, resumes, or (clean start) ends and creates it.
-   * The will of a connection that this open displaces becomes due at once, except that a positive Will Delay of a
-   * resumed session cancels it. v5 [MQTT-3.1.2-8], [MQTT-3.1.2-10]; v3.1.1 [MQTT-3.1.4-2].
+   * Unpublished wills of the client id are cancelled, or claimed for the caller, who publishes them before CONNACK: so
+   * nothing of the new connection is overtaken by them. v5 [MQTT-3.1.2-8], [MQTT-3.1.3-9]; v3.1.1 [MQTT-3.1.2-8].
    */
   open(request: OpenRequest): Promise<OpenedSession>
 
@@ -83,6 +87,7 @@ export interface SessionStore {
    * Ends the connection of `epoch`. The session ends now when its expiry is 0, else it starts to expire. A fired will
    * becomes due after its delay or at the end of the session, whichever is first. Unacknowledged group messages
    * below QoS 2 go back to their groups; those at QoS 2 of a session that ends are dropped. v5 [MQTT-4.8.2-5].
+   * A discarded will that is not published yet is gone, even when a newer open has happened. v5 [MQTT-3.14.4-3].
    * @returns the subscriptions of a session that ended with this call, for the directory; else an empty array
    */
   close(request: CloseRequest): Promise<Subscription[]>

@@ -25,6 +25,12 @@ export interface DueWill {
  * confirmed lapses, and the will is due again, so that a will outlives the death of its publisher.
  */
 export interface WillStore {
+  /**
+   * Asks again for a will that somebody else had claimed when `open` found it.
+   * @returns the will when that claim has lapsed: it is the caller's then, to be published; `claimed` while it has not;
+   * `gone` when the will is confirmed
+   */
+  claimWill(instance: InstanceName, clientId: string, id: string, nowMs: number): Promise<DueWill | 'claimed' | 'gone'>
   /** Forgets a will that was published, or that turned out not to be wanted. Idempotent. */
   confirmWill(instance: InstanceName, clientId: string, id: string): Promise<void>
 }

@@ -5,6 +5,7 @@ import { groupContract } from './store-groups.ts'
 import { queueContract } from './store-queues.ts'
 import { restartContract } from './store-restart.ts'
 import { retainedContract } from './store-retained.ts'
+import { rulesContract } from './store-rules.ts'
 import { sessionContract } from './store-sessions.ts'
 import { willContract } from './store-wills.ts'
 
@@ -20,6 +21,7 @@ export function storeContract(name: string, makeStore: MakeStore): void {
   describe(`store contract: ${name}`, () => {
     for (const tests of [
       sessionContract,
+      rulesContract,
       willContract,
       queueContract,
       groupContract,

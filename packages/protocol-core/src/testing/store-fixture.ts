@@ -5,10 +5,11 @@ import { EMPTY_BYTES, Message, type MessageFields } from '../message.ts'
 import type { SweepResult } from '../ports/deadlines.ts'
 import type { CommitItem, CommitResult, SessionTarget } from '../ports/messages.ts'
 import type { QueueLimits } from '../ports/queues.ts'
-import type { OpenedSession, OpenRequest, WillFate } from '../ports/sessions.ts'
+import type { OpenedSession, OpenRequest } from '../ports/sessions.ts'
 import type { Store } from '../ports/store.ts'
 import type { StoredSubscription, Subscription } from '../ports/subscription.ts'
 import type { StoredWill } from '../ports/wills.ts'
+import type { WillFate } from '../session-rules.ts'
 
 /** The limits with which a store under contract has to be made. */
 export const CONTRACT_LIMITS: QueueLimits = {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { SESSION_EXPIRY_NEVER } from '../ports/sessions.ts'
+import { SESSION_EXPIRY_NEVER } from '../limits.ts'
 import {
   INSTANCE,
   message,
@@ -52,6 +52,9 @@ export const sessionContract: StoreTests = {
         sentSeq: 0,
         inboundPacketIds: [],
         previous: undefined,
+        displacedWill: undefined,
+        dueWills: [],
+        claimedWills: [],
         endedSubscriptions: [],
       },
     )
@@ -77,6 +80,9 @@ export const sessionContract: StoreTests = {
         sentSeq: 0,
         inboundPacketIds: [65_535],
         previous: undefined,
+        displacedWill: undefined,
+        dueWills: [],
+        claimedWills: [],
         endedSubscriptions: [],
       },
     )

@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict'
 import { EMPTY_BYTES } from '../message.ts'
-import { INSTANCE, message, NODE, type StoreTests, subscription, will } from './store-fixture.ts'
+import {
+  INSTANCE,
+  message,
+  NODE,
+  payloadOf,
+  payloadsOf,
+  rejectsFenced,
+  type StoreTests,
+  subscription,
+  will,
+} from './store-fixture.ts'
 
-/** When wills become due, who gets them, and the death of a node. */
+/** Wills and the death of a node, where more happens than one row of `store-rules.ts` says. */
 export const willContract: StoreTests = {
-  'a discarded will is never due': async f => {
-    const { epoch } = await f.open('c', { will: will('w') })
-    await f.close('c', epoch, { fate: 'discard', sessionExpirySeconds: 10 })
-    assert.deepEqual(await f.dueWills(f.nowMs + 100_000), [])
-  },
-
   'a fired will without delay is due at once, with all its fields': async f => {
     const properties = Uint8Array.of(1, 1)
     const stored = {
@@ -38,55 +42,6 @@ export const willContract: StoreTests = {
     assert.deepEqual(await f.dueWills(f.nowMs), [''])
   },
 
-  'a connection without a will fires nothing': async f => {
-    const { epoch } = await f.open('c')
-    await f.close('c', epoch, { fate: 'fire' })
-    assert.deepEqual(await f.dueWills(f.nowMs + 100_000), [])
-  },
-
-  'a will is due after its delay when the session lives longer': async f => {
-    const { epoch } = await f.open('c', { will: will('w', 5) })
-    await f.close('c', epoch, { fate: 'fire', sessionExpirySeconds: 10 })
-    assert.deepEqual(await f.dueWills(f.nowMs + 4_999), [])
-    assert.deepEqual(await f.dueWills(f.nowMs + 5_000), ['w'])
-    assert.equal((await f.sweepAll(f.nowMs + 10_000)).expired.length, 1)
-  },
-
-  'a will is due at the end of the session when its delay is longer. v5 [MQTT-3.1.3-9]': async f => {
-    const { epoch } = await f.open('c', { will: will('w', 50) })
-    await f.close('c', epoch, { fate: 'fire', sessionExpirySeconds: 10 })
-    assert.deepEqual(await f.dueWills(f.nowMs + 9_999), [])
-    assert.deepEqual(await f.dueWills(f.nowMs + 10_000), ['w'])
-    assert.deepEqual(await f.dueWills(f.nowMs + 60_000), [])
-  },
-
-  'a will with a delay is due at once when the session ends with its connection': async f => {
-    const { epoch } = await f.open('c', { will: will('w', 50), sessionExpirySeconds: 0 })
-    await f.close('c', epoch, { fate: 'fire', sessionExpirySeconds: 0 })
-    assert.deepEqual(await f.dueWills(f.nowMs), ['w'])
-  },
-
-  'a new connection within the delay cancels the will': async f => {
-    const { epoch } = await f.open('c', { will: will('w', 5) })
-    await f.close('c', epoch, { fate: 'fire' })
-    await f.open('c', { nowMs: f.nowMs + 4_000 })
-    assert.deepEqual(await f.dueWills(f.nowMs + 100_000), [])
-  },
-
-  'a clean start within the delay ends the session, so the will is due': async f => {
-    const { epoch } = await f.open('c', { will: will('w', 5) })
-    await f.close('c', epoch, { fate: 'fire' })
-    await f.open('c', { nowMs: f.nowMs + 1_000, cleanStart: true })
-    assert.deepEqual(await f.dueWills(f.nowMs + 1_000), ['w'])
-  },
-
-  'a new connection does not take back a will that was due': async f => {
-    const { epoch } = await f.open('c', { will: will('w') })
-    await f.close('c', epoch, { fate: 'fire' })
-    await f.open('c', { will: will('next') })
-    assert.deepEqual(await f.dueWills(f.nowMs), ['w'])
-  },
-
   'a claimed will is not taken back or repeated by a new connection': async f => {
     for (const cleanStart of [false, true]) {
       const { epoch } = await f.open('c', { will: will('w', 5) })
@@ -102,23 +57,6 @@ export const willContract: StoreTests = {
       )
       await f.store.confirmWill(INSTANCE, 'c', wills[0]?.id ?? '')
     }
-  },
-
-  'takeover: a will without delay is due at once, one with a delay is cancelled': async f => {
-    await f.open('now', { will: will('now') })
-    await f.open('delayed', { will: will('delayed', 5) })
-    await f.open('now', { nodeId: 'node-2' })
-    await f.open('delayed', { nodeId: 'node-2' })
-    assert.deepEqual(await f.dueWills(f.nowMs), ['now'])
-    assert.deepEqual(await f.dueWills(f.nowMs + 100_000), [])
-  },
-
-  'takeover that ends the session: the will is due at once, whatever its delay': async f => {
-    await f.open('clean', { will: will('clean', 5) })
-    await f.open('clean', { cleanStart: true })
-    await f.open('short', { will: will('short', 5), sessionExpirySeconds: 0 })
-    await f.open('short')
-    assert.deepEqual(await f.dueWills(f.nowMs), ['clean', 'short'])
   },
 
   'a displaced connection cannot touch the will of the new one': async f => {
@@ -148,13 +86,57 @@ export const willContract: StoreTests = {
     assert.deepEqual((await f.store.sweep('node-1', f.nowMs + 100_000, 10)).wills, [])
   },
 
-  'several wills of one client are several wills': async f => {
-    for (const payload of ['1', '2', '3']) {
-      const { epoch } = await f.open('c', { will: will(payload) })
-      await f.close('c', epoch, { fate: 'fire' })
+  'several wills of one client are several wills, and an open gets them oldest first': async f => {
+    const opened = await f.open('c', { will: will('1') })
+    await f.close('c', opened.epoch, { fate: 'fire' })
+    const second = await f.open('c', { will: will('2') })
+    const [first] = second.dueWills
+    // Whoever was to publish the first one has died, and the second connection is still open.
+    const third = await f.open('c', { will: will('3'), nowMs: f.nowMs + 10_000 })
+    assert.deepEqual(third.dueWills, [first])
+    assert.equal(third.displacedWill === undefined ? '' : payloadOf(third.displacedWill.will), '2')
+    assert.notEqual(third.displacedWill?.id, first?.id)
+    await f.close('c', third.epoch, { fate: 'fire' })
+    const fourth = await f.open('c', { nowMs: f.nowMs + 20_000 })
+    assert.deepEqual(payloadsOf(fourth.dueWills.map(due => due.will)), ['1', '2', '3'])
+    await f.store.confirmWill(INSTANCE, 'c', fourth.dueWills[1]?.id ?? '')
+    const fifth = await f.open('c', { nowMs: f.nowMs + 30_000 })
+    assert.deepEqual(payloadsOf(fifth.dueWills.map(due => due.will)), ['1', '3'])
+  },
+
+  'a will of a session that is gone is found by the next open, of its client id and instance alone': async f => {
+    for (const clientId of ['c', 'c:1', 'd']) {
+      const { epoch } = await f.open(clientId, { will: will(clientId), sessionExpirySeconds: 0 })
+      await f.close(clientId, epoch, { fate: 'fire', sessionExpirySeconds: 0 })
     }
-    const { wills } = await f.sweepAll(f.nowMs, 2)
-    assert.equal(new Set(wills.map(due => due.id)).size, 3)
+    assert.deepEqual((await f.open('c', { instance: 'other' })).dueWills, [])
+    const opened = await f.open('c')
+    assert.equal(opened.sessionPresent, false)
+    assert.deepEqual(payloadsOf(opened.dueWills.map(due => due.will)), ['c'])
+    assert.deepEqual(await f.dueWills(f.nowMs), ['c:1', 'd'])
+  },
+
+  'DISCONNECT that is slower than the next connection takes its will back all the same': async f => {
+    const first = await f.open('c', { will: will('w') })
+    const second = await f.open('c', { nodeId: 'node-2', will: will('kept') })
+    assert.equal(second.displacedWill === undefined ? '' : payloadOf(second.displacedWill.will), 'w')
+    await rejectsFenced(f.close('c', first.epoch, { fate: 'discard' }))
+    assert.equal(await f.store.claimWill(INSTANCE, 'c', second.displacedWill?.id ?? '', f.nowMs), 'gone')
+    // The same when the session has ended, or its node was taken for dead.
+    await f.close('c', second.epoch, { fate: 'fire', sessionExpirySeconds: 0 })
+    assert.deepEqual(await f.close('c', second.epoch, { fate: 'discard', sessionExpirySeconds: 0 }), [])
+    const third = await f.open('c', { will: will('w') })
+    await f.store.reapNode(NODE, f.nowMs, 10)
+    assert.deepEqual(await f.close('c', third.epoch, { fate: 'discard' }), [])
+    assert.deepEqual(await f.dueWills(f.nowMs + 100_000), [])
+  },
+
+  'a broken connection that is slower than the next one changes nothing': async f => {
+    const first = await f.open('c', { will: will('w') })
+    const { displacedWill } = await f.open('c', { nodeId: 'node-2' })
+    await rejectsFenced(f.close('c', first.epoch, { fate: 'fire' }))
+    assert.equal(await f.store.claimWill(INSTANCE, 'c', displacedWill?.id ?? '', f.nowMs), 'claimed')
+    assert.deepEqual((await f.sweepAll(f.nowMs + 10_000)).wills, [displacedWill])
   },
 
   'reapNode ends the connections of that node alone, bounded per call': async f => {

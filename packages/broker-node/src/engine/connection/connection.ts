@@ -151,6 +151,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     return this.bound.version
   }
 
+  get isBehind(): boolean {
+    return this.input.isWaiting
+  }
+
   get isV5(): boolean {
     return this.speaksV5
   }

@@ -13,6 +13,8 @@ export interface CloseOptions {
 export interface Outlet {
   readonly isClosed: boolean
   readonly isV5: boolean
+  /** True while packets that have come wait for a step of an earlier one. */
+  readonly isBehind: boolean
   /** True while the socket takes QoS 1 and 2 messages; beyond the bound they wait in their queue. */
   readonly acceptsQueued: boolean
   /** Frames that came in, or were encoded for others, can go out as they are: no aliases, no size limit, no filter. */

@@ -10,6 +10,7 @@ import { FlushList } from '../ground/tick.ts'
 import { Routers } from '../routing/routers.ts'
 import { SessionEnds } from '../sessions/session-ends.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
+import { WillPublisher } from '../sessions/will-publisher.ts'
 import { connectPacket } from '../testing/raw-client.ts'
 import { ScriptedStream } from '../testing/scripted-stream.ts'
 import { Gate, overriding, poll, TEST_INFO } from '../testing/test-broker.ts'
@@ -39,11 +40,12 @@ class Bench {
     const sessions = new SessionRegistry(services)
     const sweeper = { poke: () => undefined }
     const outlets = new FlushList(services.tick)
-    const publisher = { settled: async () => undefined }
+    const publisher = { settled: async () => undefined, publish: async () => true }
     this.connections = new Connections({ services, outlets, sinkOf: connection => this.sinkOf(connection) })
     services.tick.join(outlets)
     this.parts = {
-      ...{ services: this.services, routers, groups, sessions, sweeper, connections: this.connections },
+      ...{ services: this.services, routers, groups, sessions, connections: this.connections },
+      wills: new WillPublisher({ services, publisher }),
       ends: new SessionEnds({ services, routers, groups, sessions, sweeper, publisher }),
       sessionParts: { services, groups, ackFlushes: new FlushList(services.tick) },
       rights: new HookRights(services.hooks),

@@ -12,6 +12,7 @@ import {
   ProtocolError,
   peekConnect,
   ReasonCode,
+  type SessionStore,
   type StoredWill,
 } from '@midge/protocol-core'
 import type { Admitted } from '../../ports.ts'
@@ -26,13 +27,16 @@ import type { SessionEnds } from '../sessions/session-ends.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
 import type { Authentication } from './authentication.ts'
 import { connackProperties, outboundWindow, outputFormOf, termsOf } from './connect-terms.ts'
+import { type EarlierParts, replaceEarlier } from './earlier-connections.ts'
 import type { OpenClient } from './open-client.ts'
 import { CONNACK_BODY_BYTES, Refusal, refusalOf, refuse, refuseUndecoded } from './refusal.ts'
-import { leaveEndedGroups, type ResumeParts, resumeSession, takeOverPrevious } from './resume-session.ts'
+import { leaveEndedGroups, type ResumeParts, resumeSession } from './resume-session.ts'
 
 /** What CONNECT works with. */
-export interface ConnectParts extends ResumeParts {
-  readonly services: ResumeParts['services'] & Pick<EngineServices, 'limits'>
+export interface ConnectParts extends ResumeParts, EarlierParts {
+  readonly services: ResumeParts['services'] &
+    EarlierParts['services'] &
+    Pick<EngineServices, 'limits' | 'nowMs'> & { readonly store: SessionStore }
   readonly sessions: SessionRegistry
   readonly ends: SessionEnds
   readonly sessionParts: SessionParts
@@ -159,7 +163,7 @@ export class ConnectHandler {
   /** The steps from a known identity to CONNACK; from here on the connection belongs to an instance. */
   private async admit(request: Request, admitted: Admitted, authenticationData: Uint8Array | undefined): Promise<void> {
     const { connection } = this
-    const { rights, sessions, services } = this.parts
+    const { rights, sessions } = this.parts
     const { instance, username, permissions } = admitted
     const { clientId } = request.bound
     request.admitted = admitted
@@ -173,11 +177,9 @@ export class ConnectHandler {
     await sessions.whileOpening(instance, clientId, async hints => {
       const opened = await this.openInStore(request, will)
       const session = this.sessionOf(request, opened)
-      takeOverPrevious(this.parts, session, opened)
-      // v5 [MQTT-3.1.2-4]: after CONNACK no node may store for a subscription of the session that was ended.
-      if (opened.endedSubscriptions.length > 0) await services.directory.settled()
+      await this.replaceEarlier(session, opened)
       if (connection.isClosed) {
-        await this.parts.ends.abandon(session)
+        await this.parts.ends.abandon(session, 'fire')
         return
       }
       const isNewest = sessions.register(session)
@@ -190,6 +192,19 @@ export class ConnectHandler {
       // v5 [MQTT-3.14.0-1]: no DISCONNECT before CONNACK, so a connection that lost a race is told both.
       else connection.close(ReasonCode.sessionTakenOver, 'session taken over', { isFenced: true })
     })
+  }
+
+  private async replaceEarlier(session: Session, opened: OpenedSession): Promise<void> {
+    const { ends, services } = this.parts
+    try {
+      await replaceEarlier(this.parts, session, opened)
+    } catch (error) {
+      // Refused, so its own will is not wanted. v5 [MQTT-3.1.2-7]
+      ends
+        .abandon(session, 'discard')
+        .catch((failure: unknown) => reportBackgroundFailure(services, 'end of a session', failure))
+      throw error
+    }
   }
 
   /** A will that the client may not publish is refused now: later there would be nobody to tell. */

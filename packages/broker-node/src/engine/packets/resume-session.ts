@@ -9,29 +9,9 @@ import type { OpenClient } from './open-client.ts'
 
 /** What the steps after `Store.open` work with. */
 export interface ResumeParts {
-  readonly services: Pick<
-    EngineServices,
-    'counters' | 'directory' | 'hooks' | 'link' | 'logger' | 'nodeId' | 'nowMs' | 'store'
-  >
+  readonly services: Pick<EngineServices, 'counters' | 'directory' | 'hooks' | 'logger'>
   readonly routers: Routers
   readonly groups: GroupQueues
-  readonly sweeper: {
-    /** A will may be due now. */
-    poke(): void
-  }
-}
-
-/** What the opening has ended: subscriptions of an earlier session, and the connection that owned it elsewhere. */
-export function takeOverPrevious(parts: ResumeParts, session: Session, opened: OpenedSession): void {
-  const { directory, link, nodeId } = parts.services
-  const { instance, clientId } = session
-  for (const { topicFilter } of opened.endedSubscriptions) directory.removeStored(instance, clientId, topicFilter)
-  const { previous } = opened
-  // A displaced connection of this node is closed by `register`.
-  if (previous === undefined) return
-  if (previous.nodeId !== nodeId) void link.takeover(previous.nodeId, instance, clientId, previous.epoch)
-  // Its will may be due with the takeover.
-  parts.sweeper.poke()
 }
 
 /** After CONNACK: the subscriptions of the session hold for this connection, and what waits for it is sent. */

@@ -225,7 +225,7 @@ test('a connection that was overtaken while the store opened its session does no
   await opening.passed
   // Another node has opened the session since; its message is faster than the answer of the store.
   const { core } = node.broker
-  core.onTakeover('default', 'same', Number.MAX_SAFE_INTEGER)
+  void core.sessions.release('default', 'same', Number.MAX_SAFE_INTEGER)
   opened.open()
   await answer
   const last = await client.expect(14)

@@ -130,6 +130,6 @@ test('a session that nobody came for is closed, and its subscriptions are withdr
   const bench = await start()
   const { session } = await openStored(bench.services, { sessionExpirySeconds: 0 })
   await bench.services.store.saveSubscriptions('default', 'c', session.epoch, [subscription('a'), subscription('b')])
-  await bench.ends.abandon(session)
+  await bench.ends.abandon(session, 'fire')
   assert.deepEqual(bench.asked, ['close', 'leave a,b', 'poke'])
 })

@@ -1,4 +1,4 @@
-import { BrokerError, type InstanceName, type Subscription } from '@midge/protocol-core'
+import { BrokerError, type InstanceName, type Subscription, type WillFate } from '@midge/protocol-core'
 import { reportBackgroundFailure } from '../ground/background-failure.ts'
 import type { CloseHow } from '../ground/close-how.ts'
 import type { EngineServices } from '../ground/services.ts'
@@ -75,9 +75,9 @@ export class SessionEnds {
     return sessions.trackEnding(session, ended)
   }
 
-  /** Ends a session whose client went away while the store was opening it. */
-  async abandon(session: Session): Promise<void> {
-    const subscriptions = await this.closeInStore(session, 'fire')
+  /** Ends a session that was opened for a connection which does not get CONNACK. */
+  async abandon(session: Session, will: WillFate): Promise<void> {
+    const subscriptions = await this.closeInStore(session, will)
     await withdraw(this.parts, session, subscriptions)
     this.parts.sweeper.poke()
   }
@@ -94,10 +94,12 @@ export class SessionEnds {
     }
     services.counters.subscriptionsCurrent -= session.subscriptions.size
     if (how === 'fenced') return
+    if (how === 'goodbye' && session.hasWill) sessions.noteGoodbye(session)
     // The batch of this tick may hold messages of this client; they are stored before its session is closed.
     await publisher.settled()
     groups.flushAcks()
     const ended = await this.closeInStore(session, how === 'goodbye' ? 'discard' : 'fire')
+    sessions.forgetGoodbye(session)
     for (const { topicFilter } of ended) services.directory.removeStored(instance, clientId, topicFilter)
     if (session.hasWill && how !== 'goodbye') sweeper.poke()
     await groups.leave(instance, session.subscriptions.keys())
@@ -107,7 +109,7 @@ export class SessionEnds {
    * Tells the store until it knows: otherwise the session would stay open there, with a will that nobody fires and an
    * expiry that never starts.
    */
-  private async closeInStore(session: Session, will: 'discard' | 'fire'): Promise<Subscription[]> {
+  private async closeInStore(session: Session, will: WillFate): Promise<Subscription[]> {
     const { services } = this.parts
     const nowMs = services.nowMs()
     for (let waitMs = RETRY_MIN_MS; ; waitMs = Math.min(waitMs * 2, RETRY_MAX_MS)) {

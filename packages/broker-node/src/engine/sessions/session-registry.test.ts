@@ -29,17 +29,39 @@ test('a takeover by another node closes the session it names, never a newer one'
   const { services, registry } = await start()
   const { session, outlet } = testSession(services, { epoch: 5 })
   registry.register(session)
-  registry.onTakeover('default', 'c', 4)
+  assert.equal(await registry.release('default', 'c', 4), 'released')
   assert.equal(outlet.isClosed, false)
-  registry.onTakeover('default', 'c', 5)
-  assert.equal(outlet.isClosed, true)
+  assert.equal(await registry.release('default', 'c', 5), 'released')
+  assert.deepEqual(outlet.closed, [{ reasonCode: 0x8e, options: { isFenced: true } }])
+  assert.equal(await registry.release('default', 'never here', 5), 'released')
+})
+
+test('a takeover reads first what has come, and tells of a DISCONNECT until the store knows', async () => {
+  const { services, registry } = await start()
+  const { session, outlet } = testSession(services, { epoch: 5 })
+  registry.register(session)
+  outlet.isBehind = true
+  const answer = registry.release('default', 'c', 5)
+  await new Promise(resolve => setTimeout(resolve, 20))
+  assert.equal(outlet.isClosed, false)
+  // The step is done, and the packet behind it was DISCONNECT.
+  outlet.isBehind = false
+  outlet.isClosed = true
+  registry.noteGoodbye(session)
+  registry.unregister(session)
+  assert.equal(await answer, 'goodbye')
+  assert.deepEqual(outlet.closed, [])
+  assert.equal(await registry.release('default', 'c', 5), 'goodbye')
+  assert.equal(await registry.release('default', 'c', 6), 'released')
+  registry.forgetGoodbye(session)
+  assert.equal(await registry.release('default', 'c', 5), 'released')
 })
 
 test('a takeover that is faster than the answer of the store is not forgotten', async () => {
   const { services, registry } = await start()
   const { session } = testSession(services, { epoch: 5 })
   await registry.whileOpening('default', 'c', async () => {
-    registry.onTakeover('default', 'c', 5)
+    await registry.release('default', 'c', 5)
     assert.equal(registry.register(session), false)
     assert.equal(registry.isSettled, false)
   })

@@ -1,14 +1,21 @@
 import { type InstanceName, instanceKey, ReasonCode } from '@midge/protocol-core'
 import { reportBackgroundFailure } from '../ground/background-failure.ts'
+import type { Outlet } from '../ground/outlet.ts'
 import type { EngineServices } from '../ground/services.ts'
+import { Goodbyes } from './goodbyes.ts'
 import { type Hints, Openings } from './openings.ts'
 import type { Session } from './session.ts'
+
+/** How long packets that wait for a step of an earlier one may delay the end of a connection that was taken over. */
+const READ_UP_MS = 500
+const READ_UP_STEP_MS = 5
 
 /** The sessions that have a connection on this node, and those that are just being opened or ended. */
 export class SessionRegistry {
   private readonly services: Pick<EngineServices, 'counters' | 'logger' | 'store'>
   private readonly sessions = new Map<string, Session>()
   private readonly openings = new Openings()
+  private readonly goodbyes = new Goodbyes()
   /** Ends of sessions that the store does not know of yet, by client. */
   private readonly endings = new Map<string, Promise<void>>()
 
@@ -54,11 +61,29 @@ export class SessionRegistry {
     this.services.counters.sessionsCurrent = this.sessions.size
   }
 
-  /** Another node owns the session of this client id since `epoch + 1`. */
-  onTakeover(instance: InstanceName, clientId: string, epoch: number): void {
+  /**
+   * Another connection, here or on another node, owns the session of this client id since `epoch`: the one of here is
+   * closed. What it has sent before is read first, because a DISCONNECT may be on its way.
+   * @returns how the connection of `epoch` ended: `goodbye` when DISCONNECT had discarded its will
+   */
+  async release(instance: InstanceName, clientId: string, epoch: number): Promise<'goodbye' | 'released'> {
     this.openings.onTakeover(instance, clientId, epoch)
     const session = this.sessionOf(instance, clientId)
-    if (session !== undefined && session.epoch <= epoch) this.takeOver(session)
+    if (session !== undefined && session.epoch <= epoch) {
+      await readUp(session.outlet)
+      if (!session.outlet.isClosed) this.takeOver(session)
+    }
+    return this.goodbyes.has(instance, clientId, epoch) ? 'goodbye' : 'released'
+  }
+
+  /** DISCONNECT has discarded the will of the session's connection; the store does not know yet. */
+  noteGoodbye({ instance, clientId, epoch }: Session): void {
+    this.goodbyes.note(instance, clientId, epoch)
+  }
+
+  /** The store knows how the session's connection has ended. */
+  forgetGoodbye({ instance, clientId, epoch }: Session): void {
+    this.goodbyes.forget(instance, clientId, epoch)
   }
 
   /** The queue of a session has grown, by whoever's commit. */
@@ -115,4 +140,13 @@ export class SessionRegistry {
     this.services.counters.sessionsTakenOver++
     session.outlet.close(ReasonCode.sessionTakenOver, 'session taken over', { isFenced: true })
   }
+}
+
+/** Resolves when what the client had sent before the call has been handled. */
+async function readUp(outlet: Outlet): Promise<void> {
+  for (let waitedMs = 0; outlet.isBehind && waitedMs < READ_UP_MS; waitedMs += READ_UP_STEP_MS) {
+    await new Promise(resolve => setTimeout(resolve, READ_UP_STEP_MS))
+  }
+  // Between the two the event loop looks at every socket once.
+  await new Promise<void>(resolve => setImmediate(() => setImmediate(resolve)))
 }

@@ -6,6 +6,7 @@ import { overriding, poll } from '../testing/test-broker.ts'
 import { subscription, type TestServices, testMessage, testServices } from '../testing/test-services.ts'
 import { openStored } from '../testing/test-session.ts'
 import { Sweeper } from './sweeper.ts'
+import { WillPublisher } from './will-publisher.ts'
 
 /** A sweeper on a store in memory, with a clock of its own. */
 class Bench {
@@ -25,12 +26,15 @@ class Bench {
     this.sweeper = new Sweeper({
       services: this.services,
       routers: this.routers,
-      publisher: {
-        publish: async (_instance, message) => {
-          this.published.push(message)
-          return this.takes
+      wills: new WillPublisher({
+        services: this.services,
+        publisher: {
+          publish: async (_instance, message) => {
+            this.published.push(message)
+            return this.takes
+          },
         },
-      },
+      }),
       groups: {
         leave: async (_instance, filters) => void this.left.push(...filters),
         sweep: () => undefined,
@@ -137,7 +141,7 @@ test('connections are looked at every second; after a jump of the clock no clien
     bench.nowMs += passedMs
     t.mock.timers.tick(1000)
   }
-  bench.sweeper.stop()
+  await bench.sweeper.stop()
   t.mock.timers.tick(1000)
   assert.deepEqual(
     bench.checks.map(({ isLate }) => isLate),

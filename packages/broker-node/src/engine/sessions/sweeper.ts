@@ -1,4 +1,4 @@
-import { type DueWill, type InstanceName, Message } from '@midge/protocol-core'
+import type { DueWill, InstanceName } from '@midge/protocol-core'
 import { reportBackgroundFailure } from '../ground/background-failure.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { Routers } from '../routing/routers.ts'
@@ -13,14 +13,11 @@ const REAP_COUNT_MAX = 500
 
 /** What the sweeper works with. */
 export interface SweeperParts {
-  readonly services: Pick<
-    EngineServices,
-    'counters' | 'directory' | 'hooks' | 'link' | 'logger' | 'nodeId' | 'nowMs' | 'store'
-  >
+  readonly services: Pick<EngineServices, 'counters' | 'directory' | 'link' | 'logger' | 'nodeId' | 'nowMs' | 'store'>
   readonly routers: Routers
-  readonly publisher: {
-    /** Publishes a message of the server itself. @returns false when the store did not take it */
-    publish(instance: InstanceName, message: Message): Promise<boolean>
+  readonly wills: {
+    /** Publishes a claimed will and confirms it. */
+    publish(due: DueWill): Promise<unknown>
   }
   readonly groups: GroupEnds & {
     /** Looks after hints that were lost. */
@@ -43,8 +40,9 @@ export class Sweeper {
   private timer: NodeJS.Timeout | undefined = undefined
   private sweeps = 0
   private checkedAtMs = 0
-  private isSweeping = false
+  private running: Promise<void> | undefined = undefined
   private isPoked = false
+  private isStopped = false
 
   constructor(parts: SweeperParts) {
     this.parts = parts
@@ -55,14 +53,25 @@ export class Sweeper {
     this.timer.unref()
   }
 
-  stop(): void {
+  /**
+   * Nothing more is claimed from here on.
+   * @returns resolves when what was claimed is published: otherwise clients would wait for the end of the claims
+   */
+  async stop(): Promise<void> {
+    this.isStopped = true
     clearInterval(this.timer)
+    await this.running
+  }
+
+  /** Resolves when everything that was due when it was called is done. */
+  async settled(): Promise<void> {
+    while (this.running !== undefined) await this.running
   }
 
   /** Something is due now: do not wait for the interval. */
   poke(): void {
     this.isPoked = true
-    if (!this.isSweeping) this.run()
+    if (this.running === undefined) this.run()
   }
 
   /** Ends the connections of a dead node, then publishes the wills that became due with it. */
@@ -96,11 +105,11 @@ export class Sweeper {
   }
 
   private run(): void {
-    this.isSweeping = true
-    this.sweep()
+    if (this.isStopped) return
+    this.running = this.sweep()
       .catch((error: unknown) => reportBackgroundFailure(this.parts.services, 'sweep', error))
-      .finally(() => {
-        this.isSweeping = false
+      .then(() => {
+        this.running = undefined
         if (this.isPoked) this.run()
       })
   }
@@ -114,20 +123,8 @@ export class Sweeper {
       services.counters.sessionsExpired++
       await withdraw(this.parts, session, session.subscriptions)
     }
-    await Promise.all(wills.map(due => this.publishWill(due)))
+    await Promise.all(wills.map(due => this.parts.wills.publish(due)))
     if (wills.length + expired.length >= SWEEP_COUNT_MAX) this.isPoked = true
-  }
-
-  private async publishWill(due: DueWill): Promise<void> {
-    const { services, publisher } = this.parts
-    const { message, messageExpirySeconds } = due.will
-    const expiresAtMs = messageExpirySeconds < 0 ? 0 : services.nowMs() + messageExpirySeconds * 1000
-    const stored = await publisher.publish(due.instance, new Message({ ...message, expiresAtMs }))
-    // Unconfirmed, it becomes due again: better late than lost.
-    if (!stored) return
-    services.counters.willsPublished++
-    services.hooks.published(undefined, message)
-    await services.store.confirmWill(due.instance, due.clientId, due.id)
   }
 
   private checkConnections(): void {

@@ -17,6 +17,7 @@ export interface SentPublish {
 export class ScriptedOutlet implements Outlet {
   isClosed = false
   isV5 = true
+  isBehind = false
   acceptsQueued = true
   takesPlainFrames = false
   /** False drops every PUBLISH, as one that is too large for the client. */

@@ -1,16 +1,19 @@
 -- Makes a node the owner of a session: resumes it, or ends what is stored and creates it.
 -- KEYS  1 record  2 subscriptions  3 queue  4 inbound QoS 2  5 released  6 groups taken from  7 due  8 wills  9 jobs
 --       10 epoch counter  11 owners  12 stored ids; all {p<K>} of the client id
--- ARGV  1 sid  2 nodeId  3 clean start 0|1  4 session expiry s  5 now ms  6 due time ms of a group job
+-- ARGV  1 sid  2 nodeId  3 clean start 0|1  4 session expiry s  5 now ms  6 end ms of claims: wills, group job
 --       7 encoded will or ''  8 will delay s
 -- Returns {epoch, present 0|1, head, tail, previous nodeId or '', previous epoch, subscriptions, ended subscriptions,
---          inbound packet ids, group job or '', newest entry that may have been sent}; the id of the job is <sid>:<previous epoch>
+--          inbound packet ids, group job or '', newest entry that may have been sent,
+--          will of the displaced connection or '', {id, will, …} of earlier ones, ids that others have claimed};
+--          the id of the group job and of the displaced will is <sid>:<previous epoch>, wills are claimed for the caller
 local K = { s = KEYS[1], sub = KEYS[2], q = KEYS[3], i2 = KEYS[4], r2 = KEYS[5], g = KEYS[6], due = KEYS[7],
   wills = KEYS[8], jobs = KEYS[9], ids = KEYS[12] }
+-- @include wills
 -- @include session
 local sid, nodeId, now = ARGV[1], ARGV[2], tonumber(ARGV[5])
 local epoch = redis.call('INCR', KEYS[10])
-local old = redis.call('HMGET', K.s, 'ep', 'node', 'exp', 'h', 't', 'will', 'wd', 'pwd', 'sent')
+local old = redis.call('HMGET', K.s, 'ep', 'node', 'exp', 'h', 't', 'will', 'wd', 'sent')
 local exists, oldEpoch = old[1] and true or false, old[1] or '0'
 local oldNode = old[2] or ''
 local oldId = sid .. ':' .. oldEpoch
@@ -20,17 +23,35 @@ if resumed and oldNode == '' then
   local expiry = redis.call('ZSCORE', K.due, 'e' .. sid)
   if expiry and tonumber(expiry) <= now then resumed = false end
 end
-if exists and oldNode ~= '' then
-  redis.call('ZREM', KEYS[11], oldNode .. '|' .. sid)
-  -- A resumed session takes back a will that had still been waiting for its delay.
-  if old[6] and old[6] ~= '' and not (resumed and old[7] ~= '0') then fireWill(oldId, old[6], now) end
-end
-if exists and oldNode == '' and old[8] and tonumber(old[8]) > now then
-  if resumed then
-    redis.call('HDEL', K.wills, oldId)
-    redis.call('ZREM', K.due, 'w' .. oldId)
+local displacedWill, dueWills, claimedIds, left = '', {}, {}, {}
+local earlier = listWills(K.wills, sid)
+for _, one in ipairs(earlier) do
+  local id = sid .. ':' .. one.epoch
+  local will = redis.call('HGET', K.wills, id)
+  local waits = one.firesAt > now
+  if not will or (waits and resumed) then
+    -- v5 [MQTT-3.1.3-9]: the client is back before the delay was over.
+    redis.call('HDEL', K.wills, id)
+    redis.call('ZREM', K.due, 'w' .. id)
   else
-    redis.call('ZADD', K.due, 'XX', now, 'w' .. oldId)
+    if waits or tonumber(redis.call('ZSCORE', K.due, 'w' .. id) or '0') <= now then
+      redis.call('ZADD', K.due, ARGV[6], 'w' .. id)
+      one.firesAt = math.min(one.firesAt, now)
+      dueWills[#dueWills + 1] = id
+      dueWills[#dueWills + 1] = will
+    else
+      claimedIds[#claimedIds + 1] = id
+    end
+    left[#left + 1] = one
+  end
+end
+if #earlier > 0 then writeWills(K.wills, sid, left) end
+if oldNode ~= '' then
+  redis.call('ZREM', KEYS[11], oldNode .. '|' .. sid)
+  -- As above for a will with a delay.
+  if old[6] and old[6] ~= '' and not (resumed and old[7] ~= '0') then
+    displacedWill = old[6]
+    fireWill(sid, oldEpoch, displacedWill, now, ARGV[6])
   end
 end
 local subs, ended, pids, job = {}, {}, {}, ''
@@ -43,10 +64,10 @@ if resumed then
     if inbound[i + 1] == '1' then pids[#pids + 1] = inbound[i] end
   end
   head, tail = old[4], old[5]
-  sent = oldNode ~= '' and tail or old[9] or 0
+  sent = oldNode ~= '' and tail or old[8] or 0
   job = addGroupJob(oldId, 'keep', redis.call('SMEMBERS', K.g), ARGV[6])
   redis.call('ZREM', K.due, 'e' .. sid)
-  redis.call('HDEL', K.s, 'pwd', 'will', 'wd')
+  redis.call('HDEL', K.s, 'will', 'wd')
 elseif exists then
   local groups
   ended, groups = endSession(sid)
@@ -57,4 +78,4 @@ if not resumed then redis.call('HSET', K.s, 'b', 0) end
 if ARGV[7] ~= '' then redis.call('HSET', K.s, 'will', ARGV[7], 'wd', ARGV[8]) end
 redis.call('ZADD', KEYS[11], 0, nodeId .. '|' .. sid)
 return { epoch, resumed and 1 or 0, tonumber(head), tonumber(tail), oldNode, tonumber(oldEpoch), subs, ended, pids, job,
-  tonumber(sent) }
+  tonumber(sent), displacedWill, dueWills, claimedIds }

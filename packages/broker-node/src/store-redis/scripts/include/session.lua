@@ -1,5 +1,6 @@
 -- Functions shared by the scripts that start or end a session. Locals of the including script:
 --   K  table of key names: s sub q i2 r2 g due wills jobs ids
+-- Needs wills.lua. What is decided here is the table in protocol-core/src/session-rules.ts.
 
 -- Forgets everything of a session but its wills. Returns its subscriptions and the groups it has taken from.
 local function endSession(sid)
@@ -22,7 +23,11 @@ local function addGroupJob(id, qos2, groups, dueMs)
   return job
 end
 
-local function fireWill(id, will, dueMs)
-  redis.call('HSET', K.wills, id, will)
-  redis.call('ZADD', K.due, dueMs, 'w' .. id)
+-- Keeps the will of a connection that has ended: due at `firesAt`, and nobody else's before `availableAt`.
+local function fireWill(sid, epoch, will, firesAt, availableAt)
+  redis.call('HSET', K.wills, sid .. ':' .. epoch, will)
+  redis.call('ZADD', K.due, availableAt, 'w' .. sid .. ':' .. epoch)
+  local list = listWills(K.wills, sid)
+  list[#list + 1] = { epoch = epoch, firesAt = firesAt }
+  writeWills(K.wills, sid, list)
 end
