@@ -110,7 +110,10 @@ function devicesOf(group: string, count: number = DEVICES): Device[] {
 }
 
 describe('a client that says DISCONNECT and connects somewhere else at once', () => {
-  for (const [name, from, to] of [['on the same node', 1, 1]] as const) {
+  for (const [name, from, to] of [
+    ['on another node', 1, 2],
+    ['on the same node', 1, 1],
+  ] as const) {
     it(`leaves no will, ${DEVICES} times of ${DEVICES}: ${name}`, async () => {
       const devices = devicesOf(`hop-${to}`)
       await Promise.all(devices.map(device => device.goOnline(from)))

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Store } from '@midge/protocol-core'
+import type { CloseRequest, Message, Store, TakeoverAnswer } from '@midge/protocol-core'
 import { Connections } from '../connection/connections.ts'
 import { Phase } from '../connection/phase.ts'
 import { GroupQueues } from '../delivery/group-queues.ts'
@@ -15,7 +15,7 @@ import { connectPacket } from '../testing/raw-client.ts'
 import { ScriptedStream } from '../testing/scripted-stream.ts'
 import { Gate, overriding, poll, TEST_INFO } from '../testing/test-broker.ts'
 import { doorThat, letIn, turnAway } from '../testing/test-door.ts'
-import { subscription, type TestServices, testServices } from '../testing/test-services.ts'
+import { subscription, type TestServices, testMessage, testServices } from '../testing/test-services.ts'
 import { openStored } from '../testing/test-session.ts'
 import { Authentication } from './authentication.ts'
 import { ConnectHandler, type ConnectParts } from './connect-handler.ts'
@@ -28,11 +28,19 @@ class Bench {
   readonly connections: Connections
   readonly opened: OpenClient[] = []
   readonly takenOver: string[] = []
+  /** What the node of a displaced connection answers. */
+  answer: Promise<TakeoverAnswer> = Promise.resolve('released')
+  /** Payloads of wills; the store takes them while `takesWills`. */
+  readonly wills: string[] = []
+  takesWills = true
 
   constructor(services: TestServices) {
+    const takeover = (nodeId: string): Promise<TakeoverAnswer> => {
+      this.takenOver.push(nodeId)
+      return this.answer
+    }
     const link = new Proxy(services.link, {
-      get: (target, name, self) =>
-        name === 'takeover' ? (nodeId: string) => this.takenOver.push(nodeId) : Reflect.get(target, name, self),
+      get: (target, name, self) => (name === 'takeover' ? takeover : Reflect.get(target, name, self)),
     })
     this.services = { ...services, link }
     const routers = new Routers(services)
@@ -40,7 +48,13 @@ class Bench {
     const sessions = new SessionRegistry(services)
     const sweeper = { poke: () => undefined }
     const outlets = new FlushList(services.tick)
-    const publisher = { settled: async () => undefined, publish: async () => true }
+    const publisher = {
+      settled: async () => undefined,
+      publish: async (_instance: string, { payload }: Message) => {
+        if (this.takesWills) this.wills.push(Buffer.from(payload).toString())
+        return this.takesWills
+      },
+    }
     this.connections = new Connections({ services, outlets, sinkOf: connection => this.sinkOf(connection) })
     services.tick.join(outlets)
     this.parts = {
@@ -180,6 +194,46 @@ test('of two connections with one client id the later one stays; the owner elsew
   await poll(() => first.frames.length === 2, 'DISCONNECT')
   assert.equal(first.frames[1]?.body[0], 0x8e)
   assert.equal(bench.parts.sessions.sessionOf('default', 'c'), bench.opened[1]?.session)
+})
+
+test('the will of a connection displaced elsewhere is published before CONNACK, unless that one said goodbye', async () => {
+  const will = { message: testMessage('will', 'gone'), willDelaySeconds: 0, messageExpirySeconds: -1 }
+  for (const answer of ['released', 'unknown', 'goodbye'] as const) {
+    const bench = await startBench()
+    await openStored({ ...bench.services, nodeId: 'n2' }, { clientId: 'c', will })
+    const gate = new Gate()
+    bench.answer = gate.passed.then(() => answer)
+    const stream = bench.connect(connectPacket({ clientId: 'c' }))
+    await poll(() => bench.takenOver.length === 1, 'the question')
+    await new Promise(setImmediate)
+    assert.deepEqual([stream.frames.length, bench.wills.length], [0, 0], 'nothing happens before the answer')
+    gate.open()
+    assert.equal(await connack(stream), 0)
+    assert.deepEqual(bench.wills, answer === 'goodbye' ? [] : ['gone'])
+    assert.deepEqual((await bench.services.store.sweep('n1', Date.now() + 100_000, 10)).wills, [])
+  }
+})
+
+test('a CONNECT is refused when the store does not take the will of the connection before, which stays due', async () => {
+  const closes: CloseRequest[] = []
+  const bench = await onStore(store => ({
+    close: async request => {
+      closes.push(request)
+      return store.close(request)
+    },
+  }))
+  const will = { message: testMessage('will', 'gone'), willDelaySeconds: 0, messageExpirySeconds: -1 }
+  await openStored({ ...bench.services, nodeId: 'n2' }, { clientId: 'c', will })
+  bench.takesWills = false
+  const stream = bench.connect(connectPacket({ clientId: 'c' }))
+  assert.equal(await connack(stream), 0x88)
+  await poll(() => closes.length === 1, 'the end of the session')
+  assert.equal(closes[0]?.will, 'discard')
+  const { wills } = await bench.services.store.sweep('n1', Date.now() + 100_000, 10)
+  assert.deepEqual(
+    wills.map(due => due.will.message.topicName),
+    ['will'],
+  )
 })
 
 test('a resumed session has its subscriptions and its queue again', async () => {

@@ -35,13 +35,11 @@ export async function replaceEarlier(parts: EarlierParts, session: Session, open
 async function letGo({ services, sessions }: EarlierParts, session: Session, opened: OpenedSession): Promise<boolean> {
   const { previous, displacedWill } = opened
   if (previous === undefined) return false
+  const { instance, clientId } = session
   const { nodeId, epoch } = previous
   if (nodeId !== services.nodeId) {
-    services.link.takeover(nodeId, session.instance, session.clientId, epoch)
-    return false
+    return (await services.link.takeover(nodeId, instance, clientId, epoch)) === 'goodbye'
   }
   // Without a will it is closed when this session is registered.
-  return (
-    displacedWill !== undefined && (await sessions.release(session.instance, session.clientId, epoch)) === 'goodbye'
-  )
+  return displacedWill !== undefined && (await sessions.release(instance, clientId, epoch)) === 'goodbye'
 }
