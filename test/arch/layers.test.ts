@@ -224,7 +224,7 @@ for (const [path, specifier, isFine] of [
   [`${NODE}/engine/packets/x.ts`, 'aedes', false],
   [`${NODE}/engine/aedes/x.ts`, '../broker-core.ts', true],
   [`${NODE}/engine/broker-core.ts`, './aedes/broker.ts', false],
-  [`${NODE}/engine/ground/x.ts`, '../../store-redis/keys.ts', false],
+  [`${NODE}/engine/ground/x.ts`, '../../store-redis/store-keys.ts', false],
   [`${NODE}/engine/ground/x.ts`, '../../config/load-config.ts', false],
   [`${NODE}/engine/ground/x.ts`, 'ioredis', false],
   [`${NODE}/engine/ground/x.ts`, '../../../../protocol-core/src/acl.ts', false],

@@ -3,7 +3,7 @@ import mqemitterRedis from 'mqemitter-redis'
 import type { Logger } from '../ports.ts'
 import type { CommandLink } from '../redis/command-link.ts'
 import type { ListenerLink } from '../redis/listener-link.ts'
-import type { ClusterScript } from './scripts.ts'
+import type { ClusterScript } from './cluster-scripts.ts'
 
 /** What a {@link createBroadcastBus} needs. */
 export interface BroadcastBusOptions {

@@ -3,8 +3,8 @@ import type { CommandLink } from '../redis/command-link.ts'
 import type { ListenerLink } from '../redis/listener-link.ts'
 import { pause } from '../redis/retry.ts'
 import { type BroadcastBus, createBroadcastBus } from './broadcast-bus.ts'
-import type { ClusterKeys } from './keys.ts'
-import type { ClusterScript } from './scripts.ts'
+import type { ClusterKeys } from './cluster-keys.ts'
+import type { ClusterScript } from './cluster-scripts.ts'
 
 const EVERYBODY = 'all'
 

@@ -4,9 +4,9 @@ import type { Logger } from '../ports.ts'
 import type { CommandLink } from '../redis/command-link.ts'
 import { pause } from '../redis/retry.ts'
 import type { RetryGate } from '../redis/retry-gate.ts'
+import type { ClusterKeys } from './cluster-keys.ts'
+import type { ClusterScript } from './cluster-scripts.ts'
 import type { ControlBus } from './control-bus.ts'
-import type { ClusterKeys } from './keys.ts'
-import type { ClusterScript } from './scripts.ts'
 import { type ClusterTimings, DOUBT_FACTOR, INBOX_TTL_MS } from './timings.ts'
 
 /** Another node as this one last saw it. */

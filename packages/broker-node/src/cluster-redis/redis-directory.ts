@@ -2,6 +2,8 @@ import type { Directory, DirectoryListener, InstanceName, RouteInterest, Subscri
 import type { Logger } from '../ports.ts'
 import type { CommandLink } from '../redis/command-link.ts'
 import type { RetryGate } from '../redis/retry-gate.ts'
+import type { ClusterKeys } from './cluster-keys.ts'
+import type { ClusterScript } from './cluster-scripts.ts'
 import type { ControlBus } from './control-bus.ts'
 import {
   decodeInterest,
@@ -12,10 +14,8 @@ import {
   splitField,
   storedField,
 } from './directory-rows.ts'
-import type { ClusterKeys } from './keys.ts'
 import type { NodeRegistry, Peer } from './node-registry.ts'
 import { ReplicatedTable, type TableObserver } from './replicated-table.ts'
-import type { ClusterScript } from './scripts.ts'
 import { SettleBarrier } from './settle-barrier.ts'
 import { type ClusterTimings, LAST_WRITES_MS } from './timings.ts'
 

@@ -4,8 +4,8 @@ import type { Logger } from '../ports.ts'
 import type { CommandLink } from '../redis/command-link.ts'
 import { pause } from '../redis/retry.ts'
 import type { RetryGate } from '../redis/retry-gate.ts'
-import type { ClusterKeys } from './keys.ts'
-import type { ClusterScript } from './scripts.ts'
+import type { ClusterKeys } from './cluster-keys.ts'
+import type { ClusterScript } from './cluster-scripts.ts'
 import { TableDigest } from './table-digest.ts'
 import {
   TABLE_BATCH_CHANGES_MAX,

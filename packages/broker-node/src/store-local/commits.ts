@@ -7,7 +7,7 @@ import {
   type QueueLimits,
 } from '@midge/protocol-core'
 import { type EntryQueue, StoredEntry } from './entry-queue.ts'
-import type { LocalGroups } from './groups.ts'
+import type { LocalGroups } from './local-groups.ts'
 import type { Recorder } from './recorder.ts'
 import { type LocalSession, RetainedRecord, type State } from './state.ts'
 

@@ -8,10 +8,11 @@ import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { BrokerError, EMPTY_BYTES, type ErrorCode, Message } from '@midge/protocol-core'
 import { CONTRACT_LIMITS } from '@midge/protocol-core/testing'
+import type { Durability } from '../config/schema.ts'
 import type { Journal, JournalRecord } from './journal.ts'
 import { LevelJournal } from './level-journal.ts'
 import { LocalStore } from './local-store.ts'
-import { type Durability, openLocalStore } from './open.ts'
+import { openLocalStore } from './open.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x7fff_ffff))
 console.log(`embedded.test seed ${seed}`)

@@ -4,7 +4,8 @@
  */
 import { writeSync } from 'node:fs'
 import { EMPTY_BYTES, Message } from '@midge/protocol-core'
-import { type Durability, openLocalStore } from './open.ts'
+import type { Durability } from '../config/schema.ts'
+import { openLocalStore } from './open.ts'
 
 const STDOUT = 1
 const UNBOUNDED = 1_000_000_000

@@ -18,7 +18,7 @@ const PAGE_RECORDS = 1_000
 const VIEWS = { keyEncoding: 'view', valueEncoding: 'view' } as const
 
 /** A promise with its handles; `kept` may be rejected while nobody waits. */
-class Group {
+class WriteGroup {
   readonly batch: Batch
   readonly kept: Promise<void>
   resolve: () => void = () => {}
@@ -42,8 +42,8 @@ export class LevelJournal implements Journal {
   readonly keeps = true
   readonly #db: Database
   readonly #durability: LevelDurability
-  #open: Group | undefined
-  #writing: Group | undefined
+  #open: WriteGroup | undefined
+  #writing: WriteGroup | undefined
   #failure: BrokerError | undefined
   /** Something was written and not synced since. */
   #isSyncOwed = false
@@ -123,9 +123,9 @@ export class LevelJournal implements Journal {
     }
   }
 
-  #group(): Group {
+  #group(): WriteGroup {
     if (this.#open !== undefined) return this.#open
-    const group = new Group(this.#db.batch())
+    const group = new WriteGroup(this.#db.batch())
     this.#open = group
     // At the end of the tick, so that all of its changes are one write; a write under way goes on with it by itself.
     if (this.#writing === undefined) setImmediate(() => this.#write())
@@ -152,7 +152,7 @@ export class LevelJournal implements Journal {
     )
   }
 
-  #written(group: Group, isSynced: boolean): void {
+  #written(group: WriteGroup, isSynced: boolean): void {
     this.#writing = undefined
     this.#isSyncOwed = !isSynced
     if (isSynced) this.#syncedAtMs = performance.now()

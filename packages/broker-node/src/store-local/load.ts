@@ -8,8 +8,8 @@ import {
 } from '@midge/protocol-core'
 import { ByteReader } from './bytes.ts'
 import { StoredEntry } from './entry-queue.ts'
-import { heldBy } from './groups.ts'
 import type { Journal } from './journal.ts'
+import { heldBy } from './local-groups.ts'
 import { STORE_FORMAT, Tag } from './recorder.ts'
 import { Group, GroupEntry, LocalSession, RetainedRecord, type State, WillRecord } from './state.ts'
 

@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CONTRACT_LIMITS, type StoreUnderTest, storeContract } from '@midge/protocol-core/testing'
-import { type Durability, openLocalStore } from './open.ts'
+import type { Durability } from '../config/schema.ts'
+import { openLocalStore } from './open.ts'
 
 async function makeEmbedded(durability: Durability): Promise<StoreUnderTest> {
   const dataDir = await mkdtemp(join(tmpdir(), 'midge-store-'))

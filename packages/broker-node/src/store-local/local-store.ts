@@ -19,11 +19,11 @@ import {
   type TakenEntry,
 } from '@midge/protocol-core'
 import { acknowledge, Commits, isExpired } from './commits.ts'
-import { LocalGroups } from './groups.ts'
 import type { Journal } from './journal.ts'
 import { type LoadProgress, loadState } from './load.ts'
+import { LocalGroups } from './local-groups.ts'
+import { LocalSessions } from './local-sessions.ts'
 import { Recorder } from './recorder.ts'
-import { LocalSessions } from './sessions.ts'
 import { type LocalSession, State } from './state.ts'
 
 const READ_BYTES_MAX = 256 * 1024

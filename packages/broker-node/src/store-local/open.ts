@@ -1,11 +1,9 @@
 import { BrokerError, type QueueLimits } from '@midge/protocol-core'
+import type { Durability } from '../config/schema.ts'
 import { NullJournal } from './journal.ts'
 import { LevelJournal } from './level-journal.ts'
 import type { LoadProgress } from './load.ts'
 import { LocalStore } from './local-store.ts'
-
-/** The durability setting as the configuration knows it. */
-export type Durability = 'memory' | 'everysec' | 'replicated' | 'fsync'
 
 /** How to open a local store. */
 export interface OpenLocalStoreOptions {

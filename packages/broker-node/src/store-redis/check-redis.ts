@@ -1,8 +1,6 @@
 import { BrokerError } from '@midge/protocol-core'
+import type { Durability } from '../config/schema.ts'
 import type { CommandLink } from '../redis/command-link.ts'
-
-/** What a message survives once it is acknowledged; `docs/configuration.md` has the sentence of each. */
-export type Durability = 'memory' | 'everysec' | 'replicated' | 'fsync'
 
 /** A setting of Redis that breaks a promise. */
 export interface RedisWarning {

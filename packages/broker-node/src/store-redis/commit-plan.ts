@@ -7,11 +7,11 @@ import {
   type Qos,
   type QueueLimits,
 } from '@midge/protocol-core'
-import { asBuffer } from './bytes.ts'
-import type { StoreKeys } from './keys.ts'
-import type { Argument, Call } from './redis-link.ts'
+import { asBuffer } from './buffer-view.ts'
+import type { Argument, StoreCall } from './redis-link.ts'
 import { toList, toNumber } from './replies.ts'
 import { retainedPartition } from './retained.ts'
+import type { StoreKeys } from './store-keys.ts'
 
 /** How long a QoS 2 message that may have been committed only in part is remembered: the window of exactly once. */
 export const DEDUP_MS = 600_000
@@ -75,12 +75,12 @@ export class CommitPlan {
     if (item.retain) this.addRetained(item, bytes)
   }
 
-  calls(): Call[] {
+  calls(): StoreCall[] {
     const { context } = this
     const { limits } = context
     return [
       ...this.enqueues.map(
-        (call): Call => ({
+        (call): StoreCall => ({
           script: 'enqueue-n',
           keys: call.keys,
           args: [
@@ -98,7 +98,7 @@ export class CommitPlan {
         }),
       ),
       ...[...this.groups.values()].map(
-        (call): Call => ({
+        (call): StoreCall => ({
           script: 'append-group-4',
           keys: call.keys,
           args: [
@@ -112,13 +112,13 @@ export class CommitPlan {
         }),
       ),
       ...[...this.retained.values()].map(
-        (call): Call => ({ script: 'set-retained-3', keys: call.keys, args: call.args }),
+        (call): StoreCall => ({ script: 'set-retained-3', keys: call.keys, args: call.args }),
       ),
     ]
   }
 
   /** The calls that forget the dedup tokens. */
-  forgetCalls(): Call[] {
+  forgetCalls(): StoreCall[] {
     return [...this.tokens].map(([partition, tokens]) => ({
       script: 'forget-tokens-2',
       keys: this.context.keys.dedup(partition),

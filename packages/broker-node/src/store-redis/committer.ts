@@ -1,8 +1,8 @@
 import { BrokerError, type CommitItem, type CommitResult, type QueueLimits } from '@midge/protocol-core'
 import { CommitPlan } from './commit-plan.ts'
-import type { StoreKeys } from './keys.ts'
-import { type Call, type RedisLink, toBrokerError } from './redis-link.ts'
+import { type RedisLink, type StoreCall, toBrokerError } from './redis-link.ts'
 import { toNumber, toText } from './replies.ts'
+import type { StoreKeys } from './store-keys.ts'
 
 /** How long a commit waits for the replica when the durability asks for one. */
 const REPLICA_TIMEOUT_MS = 1000
@@ -73,7 +73,7 @@ export class Committer {
   /** QoS 2: notes in the publisher's session that the message is here, before anything is stored. */
   private async begin(items: CommitItem[]): Promise<Attempt[]> {
     const attempts = items.map((): Attempt => ({ status: 'stored', token: '' }))
-    const calls: Call[] = []
+    const calls: StoreCall[] = []
     const waiting: Attempt[] = []
     items.forEach((item, i) => {
       const attempt = attempts[i]
@@ -106,7 +106,7 @@ export class Committer {
     return plan
   }
 
-  private async store(calls: Call[]): Promise<unknown[]> {
+  private async store(calls: StoreCall[]): Promise<unknown[]> {
     if (calls.length === 0) return []
     if (!this.options.waitForReplica) {
       const replies = this.link.all(calls)
@@ -116,7 +116,7 @@ export class Committer {
     }
     const waits = this.link
       .keyPerServer(calls)
-      .map((near): Call => ({ command: 'wait', args: [1, REPLICA_TIMEOUT_MS], near }))
+      .map((near): StoreCall => ({ command: 'wait', args: [1, REPLICA_TIMEOUT_MS], near }))
     const replies = await this.link.all([...calls, ...waits])
     if (replies.splice(calls.length).some(count => toNumber(count) < 1)) {
       throw new BrokerError('MIDGE_STORE_UNAVAILABLE', 'no Redis replica confirmed the change', { retryable: true })

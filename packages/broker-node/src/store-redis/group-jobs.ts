@@ -1,7 +1,7 @@
 import { BrokerError } from '@midge/protocol-core'
-import type { RedisGroups } from './groups.ts'
-import { DueKind, namesOf, type StoreKeys } from './keys.ts'
+import type { RedisGroups } from './redis-groups.ts'
 import type { RedisLink } from './redis-link.ts'
+import { DueKind, namesOf, type StoreKeys } from './store-keys.ts'
 
 /** How long a claimed will or group job belongs to the node that claimed it. */
 export const CLAIM_MS = 10_000

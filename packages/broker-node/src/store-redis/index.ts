@@ -1,2 +1,2 @@
-export { checkRedis, type Durability, type RedisWarning } from './check-redis.ts'
+export { checkRedis, type RedisWarning } from './check-redis.ts'
 export { openRedisStore, RedisStore, type RedisStoreOptions } from './redis-store.ts'

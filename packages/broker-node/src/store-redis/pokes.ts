@@ -1,7 +1,7 @@
 import type { StoreListener } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 import type { ListenerLink } from '../redis/listener-link.ts'
-import { namesOf } from './keys.ts'
+import { namesOf } from './store-keys.ts'
 
 /**
  * The channel on which this node hears that other nodes have appended to queues of its sessions. Every hint may be

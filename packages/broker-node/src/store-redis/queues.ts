@@ -1,7 +1,7 @@
 import { decodeQueueEntry, type QueueEntry } from '@midge/protocol-core'
-import type { Place, StoreKeys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'
 import { toBuffer, toList, toNumber } from './replies.ts'
+import type { Place, StoreKeys } from './store-keys.ts'
 
 /** About how many bytes one read of a queue brings. */
 const READ_BYTES_MAX = 256 * 1024

@@ -7,8 +7,8 @@ import type { TestRedis } from '../testing/redis-server.ts'
 import { poll, redisCli, startRedisCluster, startSentinels, startTlsRedis } from '../testing/redis-topologies.ts'
 import { PARTITION_TAGS } from './hash-tag.ts'
 import type { RedisStore } from './index.ts'
-import { StoreKeys } from './keys.ts'
 import { connect, INSTANCE, open, textOf, toSessions } from './redis-store.test.support.ts'
+import { StoreKeys } from './store-keys.ts'
 
 function storeOn(settings: RedisSettings, log: string[] = []): RedisStore {
   const room = testRoom(settings, { logger: memoryLogger(log), commandTimeoutMs: 1_000 })

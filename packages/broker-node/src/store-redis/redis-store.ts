@@ -17,21 +17,22 @@ import type {
   SweepResult,
   TakenEntry,
 } from '@midge/protocol-core'
+import type { Durability } from '../config/schema.ts'
 import type { Logger } from '../ports.ts'
 import type { RedisRoom } from '../redis/room.ts'
-import { checkRedis, type Durability, type RedisWarning } from './check-redis.ts'
+import { checkRedis, type RedisWarning } from './check-redis.ts'
 import { Committer } from './committer.ts'
 import { GroupJobs } from './group-jobs.ts'
-import { RedisGroups } from './groups.ts'
-import { StoreKeys } from './keys.ts'
 import { Pokes } from './pokes.ts'
 import { RedisQueues } from './queues.ts'
+import { RedisGroups } from './redis-groups.ts'
 import { type RedisLink, toBrokerError } from './redis-link.ts'
+import { RedisSessions } from './redis-sessions.ts'
+import { RedisSweeper } from './redis-sweeper.ts'
+import { RedisWills } from './redis-wills.ts'
 import { RetainedLookup } from './retained.ts'
-import { storeScripts } from './scripts.ts'
-import { RedisSessions } from './sessions.ts'
-import { RedisSweeper } from './sweeper.ts'
-import { RedisWills } from './wills.ts'
+import { StoreKeys } from './store-keys.ts'
+import { storeScripts } from './store-scripts.ts'
 
 export interface RedisStoreOptions {
   /** Where its links come from; it is not closed with the store. */

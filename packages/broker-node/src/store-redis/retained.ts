@@ -1,8 +1,8 @@
 import { decodeMessage, hasWildcard, type InstanceName, type Message, type RetainedPage } from '@midge/protocol-core'
 import { PARTITION_COUNT, partitionOf } from './hash-tag.ts'
-import type { StoreKeys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'
 import { toBuffer, toList, toNumber, toText } from './replies.ts'
+import type { StoreKeys } from './store-keys.ts'
 
 /** Seeks of one call: bounds how long a lookup keeps Redis from everything else, to about a millisecond. */
 const SEEKS_MAX = 300

@@ -11,8 +11,8 @@ import { parseProxyHeader } from '../../listeners/proxy-protocol.ts'
 import { type Bench, CONNECT_PACKET, startBench, until } from '../../listeners/testing/probe.ts'
 import { findFreePorts } from './free-port.ts'
 import { findHaproxy, startHaproxy } from './haproxy.ts'
-import { HealthMonitor } from './health.ts'
 import { encodeProxyHeader, LoadBalancer } from './load-balancer.ts'
+import { HealthMonitor } from './node-health.ts'
 import type { NodePlan } from './node-process.ts'
 
 interface FakeNode {

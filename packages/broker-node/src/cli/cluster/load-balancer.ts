@@ -1,5 +1,5 @@
 import { connect, createServer, isIPv4, type Server, type Socket } from 'node:net'
-import type { HealthMonitor } from './health.ts'
+import type { HealthMonitor } from './node-health.ts'
 import type { NodePlan } from './node-process.ts'
 
 const SIGNATURE: Buffer = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a])

@@ -4,8 +4,8 @@ import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { slotOf } from '../redis/slot.ts'
 import { PARTITION_COUNT, PARTITION_TAGS, partitionOf } from './hash-tag.ts'
-import { namesOf, StoreKeys } from './keys.ts'
-import { SCRIPT_NAMES, storeScripts } from './scripts.ts'
+import { namesOf, StoreKeys } from './store-keys.ts'
+import { SCRIPT_NAMES, storeScripts } from './store-scripts.ts'
 
 const source = new URL('../../src/store-redis/', import.meta.url)
 const repository = new URL('../../../../', import.meta.url)
@@ -60,7 +60,7 @@ describe('keys', () => {
   })
 
   it('are all in docs/redis-keys.md, with every script, and nothing else is', () => {
-    const code = readFileSync(fileURLToPath(new URL('keys.ts', source)), 'utf8')
+    const code = readFileSync(fileURLToPath(new URL('store-keys.ts', source)), 'utf8')
     const document = readFileSync(fileURLToPath(new URL('docs/redis-keys.md', repository)), 'utf8')
     const store = document.slice(document.indexOf('## Store'), document.indexOf('<!-- end of the store -->'))
     const built = new Set([...code.matchAll(/\$\{this\.prefix\}:(\w+):/g)].map(match => match[1]))

@@ -16,10 +16,10 @@ import {
   type WillFate,
 } from '@midge/protocol-core'
 import { dropEntry } from './commits.ts'
-import type { LocalGroups } from './groups.ts'
+import type { LocalGroups } from './local-groups.ts'
+import { LocalWills } from './local-wills.ts'
 import type { Recorder } from './recorder.ts'
 import { LocalSession, type State } from './state.ts'
-import { LocalWills } from './wills.ts'
 
 /** Epochs are promised to the journal in blocks, so that an open does not write the counter each time. */
 const EPOCH_BLOCK = 1024

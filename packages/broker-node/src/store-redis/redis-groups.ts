@@ -1,7 +1,7 @@
 import { decodeQueueEntry, type InstanceName, type TakenEntry } from '@midge/protocol-core'
-import type { StoreKeys } from './keys.ts'
-import { type Call, type RedisLink, toBrokerError } from './redis-link.ts'
+import { type RedisLink, type StoreCall, toBrokerError } from './redis-link.ts'
 import { toBuffer, toList, toNumber } from './replies.ts'
+import type { StoreKeys } from './store-keys.ts'
 
 /** One member of a share group. */
 export interface Member {
@@ -90,7 +90,7 @@ export class RedisGroups {
   }
 
   /** The call that gives back what a member has taken with `epoch` or before; '' means whenever. */
-  returnCall(request: Member & { qos2: Qos2Fate; epoch: string }): Call {
+  returnCall(request: Member & { qos2: Qos2Fate; epoch: string }): StoreCall {
     const { record, queue, members, held } = this.keysOf(request)
     return {
       script: 'return-group-4',

@@ -1,8 +1,8 @@
 import { type DueWill, decodeWill, type InstanceName } from '@midge/protocol-core'
 import { CLAIM_MS } from './group-jobs.ts'
-import { DueKind, namesOf, type StoreKeys } from './keys.ts'
 import type { RedisLink } from './redis-link.ts'
 import { toBuffer, toList } from './replies.ts'
+import { DueKind, namesOf, type StoreKeys } from './store-keys.ts'
 
 /** Whose will it is, and which. */
 export interface WillPlace {

@@ -9,13 +9,13 @@ import {
   type StoredSubscription,
   type Subscription,
 } from '@midge/protocol-core'
-import { asBuffer } from './bytes.ts'
+import { asBuffer } from './buffer-view.ts'
 import { CLAIM_MS, type GroupJobs } from './group-jobs.ts'
 import { PARTITION_COUNT } from './hash-tag.ts'
-import { namesOf, type Place, type StoreKeys } from './keys.ts'
-import type { Call, RedisLink } from './redis-link.ts'
+import type { RedisLink, StoreCall } from './redis-link.ts'
+import { toWill } from './redis-wills.ts'
 import { toBuffer, toList, toNumber, toText } from './replies.ts'
-import { toWill } from './wills.ts'
+import { namesOf, type Place, type StoreKeys } from './store-keys.ts'
 
 const PAGE_COUNT = 200
 
@@ -103,12 +103,12 @@ export class RedisSessions {
   }
 
   /** The call that ends the connection of a session to a dead node. */
-  reapCall(place: Place, nodeId: string, nowMs: number): Call {
+  reapCall(place: Place, nodeId: string, nowMs: number): StoreCall {
     return this.closeCall(place, [place.id, '', encodeURIComponent(nodeId), '', 'fire', nowMs, nowMs + CLAIM_MS, ''])
   }
 
   /** The call that ends a session whose expiry has passed. */
-  expireCall(place: Place, nowMs: number): Call {
+  expireCall(place: Place, nowMs: number): StoreCall {
     return {
       script: 'expire-session-10',
       keys: [...this.endKeys(place), this.keys.stored(place.partition)],
@@ -188,7 +188,7 @@ export class RedisSessions {
     ]
   }
 
-  private closeCall(place: Place, args: (string | number)[]): Call {
+  private closeCall(place: Place, args: (string | number)[]): StoreCall {
     const { partition } = place
     return {
       script: 'close-session-11',

@@ -1,11 +1,11 @@
 import type { SweepResult } from '@midge/protocol-core'
 import { CLAIM_MS, type GroupJobs } from './group-jobs.ts'
 import { PARTITION_COUNT } from './hash-tag.ts'
-import { DueKind, namesOf, type Place, type StoreKeys } from './keys.ts'
-import type { Call, RedisLink } from './redis-link.ts'
+import type { RedisLink, StoreCall } from './redis-link.ts'
+import type { RedisSessions } from './redis-sessions.ts'
+import { toWill } from './redis-wills.ts'
 import { toBuffer, toList, toText } from './replies.ts'
-import type { RedisSessions } from './sessions.ts'
-import { toWill } from './wills.ts'
+import { DueKind, namesOf, type Place, type StoreKeys } from './store-keys.ts'
 
 interface Found {
   partition: number
@@ -14,7 +14,7 @@ interface Found {
 
 /** What is to be done with the reply of a call. */
 interface Task {
-  call: Call
+  call: StoreCall
   settle(reply: unknown): Promise<void> | void
 }
 
@@ -64,7 +64,7 @@ export class RedisSweeper {
   }
 
   /** Asks every partition, from a random one on, so that nodes do not all claim the same. */
-  private async find(countMax: number, query: (partition: number) => Call): Promise<Found[]> {
+  private async find(countMax: number, query: (partition: number) => StoreCall): Promise<Found[]> {
     const start = Math.floor(Math.random() * PARTITION_COUNT)
     const partitions = Array.from({ length: PARTITION_COUNT }, (_, i) => (start + i) % PARTITION_COUNT)
     const replies = await this.link.all(partitions.map(query))
