@@ -20,9 +20,24 @@ export interface ConnectionInfo {
   certCommonName: string | undefined
 }
 
+/** Takes what a connection reads; implemented by whoever has the connection. */
+export interface ReadSink {
+  /**
+   * `buffer[0, length)` has been read. The buffer is that of every connection: it holds these bytes until the call
+   * returns, and whoever keeps some of them has to copy them.
+   */
+  onRead(buffer: Buffer, length: number): void
+}
+
 /** Takes over a connection that speaks MQTT from its next byte on; implemented by the engine. */
 export interface ConnectionAcceptor {
+  /** The bytes come as the stream's `data` events. */
   accept(stream: Duplex, info: ConnectionInfo): void
+  /**
+   * The bytes come to the sink that is returned, and the stream has no `data` events; `pause` holds them back.
+   * Everything else is the stream's, which is a socket of `node:net`: writing, end and errors.
+   */
+  acceptReads(stream: Duplex, info: ConnectionInfo): ReadSink
 }
 
 /** What a CONNECT says of its sender, and where it came from. */

@@ -2,9 +2,10 @@ import type { Duplex } from 'node:stream'
 import type { Directory, InstanceName, LinkListener, Message, NodeLink, Store } from '@midge/protocol-core'
 import type { Limits } from '../config/schema.ts'
 import type { Counters } from '../counters.ts'
-import type { ConnectionInfo, Door, Logger } from '../ports.ts'
+import type { ConnectionInfo, Door, Logger, ReadSink } from '../ports.ts'
 import type { Connection } from './connection/connection.ts'
 import { Connections } from './connection/connections.ts'
+import { Linger } from './connection/linger.ts'
 import { Forwarder } from './delivery/forwarder.ts'
 import { GroupQueues } from './delivery/group-queues.ts'
 import { Publisher } from './delivery/publisher.ts'
@@ -61,7 +62,8 @@ export class BrokerCore {
     const ackFlushes = new FlushList<Flushable>(tick)
     // What is published in a tick is handed to the store before anything else leaves.
     for (const member of [forwarder, publisher, outlets, ackFlushes, groups]) tick.join(member)
-    const connections = new Connections({ services, outlets, sinkOf: connection => this.sinkOf(connection) })
+    const linger = new Linger()
+    const connections = new Connections({ services, outlets, linger, sinkOf: connection => this.sinkOf(connection) })
     this.services = services
     this.routers = routers
     this.sessions = sessions
@@ -95,7 +97,12 @@ export class BrokerCore {
   }
 
   accept(stream: Duplex, info: ConnectionInfo): Connection {
-    return this.connections.accept(stream, info)
+    return this.connections.accept({ stream, info, takesReads: false })
+  }
+
+  /** @returns whom the bytes of the connection have to be given */
+  acceptReads(stream: Duplex, info: ConnectionInfo): ReadSink {
+    return this.connections.accept({ stream, info, takesReads: true }).reads
   }
 
   /** Sends a message to this client alone, outside its subscriptions; nothing happens when it is no longer there. */

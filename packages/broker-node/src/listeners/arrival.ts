@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Counters } from '../counters.ts'
-import type { ConnectionAcceptor, ConnectionInfo, Logger } from '../ports.ts'
+import type { ConnectionAcceptor, ConnectionInfo, Logger, ReadSink } from '../ports.ts'
 import { classifyFirstBytes, describeWrongProtocol, expectedFirstBytes, type FirstBytes } from './first-bytes.ts'
 import type { ListenerOptions } from './options.ts'
 import { parseProxyHeader } from './proxy-protocol.ts'
 import type { RepeatedLog } from './repeated-log.ts'
+import { SharedReads } from './shared-reads.ts'
 
 /** What all connections of one listener share on their way in. */
 export interface Entrance {
@@ -14,7 +15,7 @@ export interface Entrance {
   readonly counters: Counters
   readonly logger: Logger
   readonly repeatedLog: RepeatedLog
-  /** Connections that were not handed over yet. */
+  /** Connections that were not handed over yet, the oldest first. */
   readonly arrivals: Set<Arrival>
   /** Puts TLS or WebSocket around a checked socket; absent for a plain listener. */
   readonly upgrade: ((arrival: Arrival, socket: Socket) => void) | undefined
@@ -27,12 +28,14 @@ const PORT_SUFFIX = /:\d*$/
  * One connection between `accept()` and its first MQTT byte: PROXY header, a look at the first bytes, TLS and
  * WebSocket around it, all under one deadline. After {@link Arrival.handOver} nothing of it stays on the stream.
  */
-export class Arrival {
+export class Arrival implements ReadSink {
   /** Filled while the connection arrives; final when it is handed over. */
   readonly info: ConnectionInfo
   readonly socket: Socket
   private readonly entrance: Entrance
-  private readonly deadline: NodeJS.Timeout
+  private readonly startedMs: number
+  /** Undefined when the socket is read as a stream. */
+  private reads: SharedReads | undefined
   private awaitsProxyHeader: boolean
   /** Beginning of a PROXY header that came in pieces. */
   private held: Buffer | undefined
@@ -53,11 +56,33 @@ export class Arrival {
       path: undefined,
       certCommonName: undefined,
     }
-    this.deadline = setTimeout(onDeadline, entrance.options.connectTimeoutMs, this)
+    this.startedMs = performance.now()
     entrance.arrivals.add(this)
     socket.on('error', ignoreError)
-    socket.on('close', this.onClose)
+    // TLS and HTTP read the stream themselves.
+    if (entrance.upgrade === undefined) {
+      const reads = new SharedReads(this)
+      if (SharedReads.begin(socket, reads)) {
+        this.reads = reads
+        return
+      }
+    }
     socket.on('data', this.onSocketBytes)
+  }
+
+  onRead(buffer: Buffer, length: number): void {
+    this.onSocketBytes(buffer.subarray(0, length))
+  }
+
+  /**
+   * Called several times within the time that an arrival has.
+   * @returns false when neither this one nor any that began later is over
+   */
+  expireAt(nowMs: number): boolean {
+    if (this.socket.destroyed) this.forget()
+    else if (nowMs - this.startedMs < this.entrance.options.connectTimeoutMs) return false
+    else this.expire()
+    return true
   }
 
   /** Waits for the first decoded bytes of a stream around the socket, then hands it over. */
@@ -116,7 +141,8 @@ export class Arrival {
     this.socket.destroy()
   }
 
-  expire(): void {
+  private expire(): void {
+    this.forget()
     this.entrance.counters.connectTimeouts++
     this.entrance.logger.debug(
       {
@@ -154,7 +180,8 @@ export class Arrival {
     const bytes = this.held === undefined ? chunk : Buffer.concat([this.held, chunk])
     const header = parseProxyHeader(bytes)
     if (header === undefined) {
-      this.held = bytes
+      // Copied, since the next read comes into the same buffer.
+      this.held = Buffer.from(bytes)
       return undefined
     }
     if (header === 'malformed') {
@@ -173,34 +200,32 @@ export class Arrival {
 
   private handOver(stream: Duplex, bytes: Buffer): void {
     this.forget()
-    this.socket.off('close', this.onClose)
+    const { acceptor, logger } = this.entrance
+    try {
+      if (this.reads === undefined) this.handOverStream(stream, bytes)
+      else {
+        this.reads.sink = acceptor.acceptReads(stream, this.info)
+        this.reads.sink.onRead(bytes, bytes.length)
+      }
+    } catch (error) {
+      logger.error({ event: 'listener.accept_failed', err: error }, 'The engine refused a connection')
+      stream.on('error', ignoreError)
+      stream.destroy()
+    }
+  }
+
+  private handOverStream(stream: Duplex, bytes: Buffer): void {
     this.socket.off('data', this.onSocketBytes)
     stream.pause()
     stream.unshift(bytes)
-    try {
-      this.entrance.acceptor.accept(stream, this.info)
-    } catch (error) {
-      this.entrance.logger.error({ event: 'listener.accept_failed', err: error }, 'The engine refused a connection')
-      stream.on('error', ignoreError)
-      stream.destroy()
-      return
-    }
+    this.entrance.acceptor.accept(stream, this.info)
     // An explicit pause is not undone by adding a listener; without a listener the bytes would be lost.
     if (stream.listenerCount('data') > 0) stream.resume()
   }
 
-  private readonly onClose = (): void => {
-    this.forget()
-  }
-
   private forget(): void {
-    clearTimeout(this.deadline)
     this.entrance.arrivals.delete(this)
   }
-}
-
-function onDeadline(arrival: Arrival): void {
-  arrival.expire()
 }
 
 function ignoreError(): void {}

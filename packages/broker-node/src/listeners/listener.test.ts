@@ -167,9 +167,11 @@ test('stopAccepting() frees the port and keeps connections; close() ends the one
 test('an acceptor that throws costs one connection, not the node', async t => {
   const bench = await startBench()
   t.after(() => bench.close())
-  bench.acceptor.accept = () => {
+  const refuse = (): never => {
     throw new Error('bug')
   }
+  bench.acceptor.accept = refuse
+  bench.acceptor.acceptReads = refuse
   const client = await dial(bench.port)
   client.write(CONNECT_PACKET)
   await closed(client)

@@ -10,6 +10,9 @@ import { createWebSocketLayer } from './web-socket-layer.ts'
 
 const BACKLOG = 4096
 const KEEP_ALIVE_PROBE_MS = 60_000
+/** How much later than its time a connection that says nothing may be closed, as a share of the time and at most. */
+const DEADLINE_SHARE = 0.1
+const DEADLINE_LATENESS_MS_MAX = 1000
 
 /**
  * Starts one listener and hands every connection that begins to speak MQTT to `acceptor`.
@@ -36,11 +39,6 @@ export async function startListener(
   }
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS })
   server.maxConnections = options.connectionsMax
-  server.on('connection', socket => {
-    // A client may be gone between the kernel's accept and this call; then there is no address and no event to come.
-    if (socket.destroyed) return
-    new Arrival(socket, entrance)
-  })
   server.on('drop', () => {
     counters.connectionsRefusedTotal++
     entrance.repeatedLog.info(
@@ -49,10 +47,15 @@ export async function startListener(
       'Connection closed: the listener has all the connections it may have',
     )
   })
-  const address = await listen(server, options)
+  const { host, port } = await listen(server, options)
+  server.on('connection', socket => {
+    // A client may be gone between the kernel's accept and this call; then there is no address and no event to come.
+    if (socket.destroyed) return
+    new Arrival(socket, entrance)
+  })
   // For example EMFILE: accept() fails for now, the listener stays.
   server.on('error', error => logger.error({ event: 'listener.failed', err: error }, 'The listener had an error'))
-  return new NodeListener(options, address, server, entrance)
+  return new NodeListener(options, { host, port }, server, entrance)
 }
 
 function createUpgrade(options: ListenerOptions, logger: Logger, counters: Counters): Entrance['upgrade'] {
@@ -96,12 +99,15 @@ class NodeListener implements RunningListener {
   readonly address: RunningListener['address']
   private readonly server: Server
   private readonly entrance: Entrance
+  private readonly sweep: NodeJS.Timeout
 
   constructor(options: ListenerOptions, address: RunningListener['address'], server: Server, entrance: Entrance) {
     this.kind = options.kind
     this.address = address
     this.server = server
     this.entrance = entrance
+    const sweepMs = Math.min(options.connectTimeoutMs * DEADLINE_SHARE, DEADLINE_LATENESS_MS_MAX)
+    this.sweep = setInterval(sweepArrivals, sweepMs, entrance).unref()
   }
 
   async stopAccepting(): Promise<void> {
@@ -113,6 +119,14 @@ class NodeListener implements RunningListener {
 
   async close(): Promise<void> {
     await this.stopAccepting()
+    clearInterval(this.sweep)
     for (const arrival of this.entrance.arrivals) arrival.socket.destroy()
+    this.entrance.arrivals.clear()
   }
+}
+
+/** One timer for all: a timer for each would be a good part of what a connection costs. */
+function sweepArrivals(entrance: Entrance): void {
+  const nowMs = performance.now()
+  for (const arrival of entrance.arrivals) if (!arrival.expireAt(nowMs)) return
 }

@@ -57,7 +57,8 @@ function createTlsServer(options: ListenerOptions, tls: ListenerTlsOptions): Ser
     cert: readPem(tls.certFile, `${options.setting}: certificate`),
     key: readPem(tls.keyFile, `${options.setting}: private key`),
     minVersion: tls.minVersion ?? 'TLSv1.2',
-    handshakeTimeout: options.connectTimeoutMs,
+    // The arrival's own deadline comes first, and is counted.
+    handshakeTimeout: options.connectTimeoutMs * 2,
     requestCert: tls.caFile !== undefined,
     rejectUnauthorized: tls.requireClientCert ?? false,
   }

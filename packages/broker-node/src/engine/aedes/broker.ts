@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { BrokerError, checkTopicName, DEFAULT_INSTANCE } from '@midge/protocol-core'
 import { Aedes } from 'aedes'
-import type { ConnectionAcceptor, ConnectionInfo, Door } from '../../ports.ts'
+import type { ConnectionAcceptor, ConnectionInfo, Door, ReadSink } from '../../ports.ts'
 import { BrokerCore, type BrokerCoreOptions } from '../broker-core.ts'
 import { AedesHooks } from './aedes-hooks.ts'
 import type { ClientView } from './client-view.ts'
@@ -82,6 +82,10 @@ export class MidgeBroker extends AedesBase implements ConnectionAcceptor, Hooked
 
   accept(stream: Duplex, info: ConnectionInfo): void {
     this.core.accept(stream, info)
+  }
+
+  acceptReads(stream: Duplex, info: ConnectionInfo): ReadSink {
+    return this.core.acceptReads(stream, info)
   }
 
   /** Aedes' registry and events, without its takeover messages: takeover is the session epoch's. */

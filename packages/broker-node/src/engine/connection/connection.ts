@@ -20,7 +20,7 @@ import {
 } from '@midge/protocol-core'
 import type { Limits } from '../../config/schema.ts'
 import { type Counters, DropReason } from '../../counters.ts'
-import type { ConnectionInfo } from '../../ports.ts'
+import type { ConnectionInfo, ReadSink } from '../../ports.ts'
 import type { Client } from '../ground/client.ts'
 import type { CloseHow } from '../ground/close-how.ts'
 import type { DeliveryForm } from '../ground/delivery-form.ts'
@@ -33,7 +33,8 @@ import type { Flushable, FlushList } from '../ground/tick.ts'
 import { type Bound, UNBOUND } from './bound.ts'
 import { copyPatched } from './frame-copy.ts'
 import { FrameInput, type InputOwner } from './frame-input.ts'
-import { OutputBuffer } from './output-buffer.ts'
+import type { Linger } from './linger.ts'
+import { OutputBuffer, type OutputForm } from './output-buffer.ts'
 import { Phase } from './phase.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
@@ -44,8 +45,6 @@ const ACK_BODY_BYTES = 3
 const DISCONNECT_BODY_BYTES = 1
 /** What setting a topic alias adds to a frame: the property, and one byte more for each of two lengths. */
 const ALIAS_BYTES_MAX = 5
-/** How long a peer may take to answer the end of its connection before the socket is destroyed. */
-const LINGER_MS = 2000
 
 /** The frame that is being written; no other code runs between its filling and its writing. */
 const frame = new PublishFrame()
@@ -55,8 +54,18 @@ export interface ConnectionParts {
   readonly services: Pick<EngineServices, 'counters' | 'hooks' | 'limits' | 'logger' | 'nowMs'>
   /** Connections with output, flushed at the end of the tick. */
   readonly outlets: FlushList<Flushable>
+  /** Streams whose end was sent, until they close. */
+  readonly linger: Linger
   /** Who handles the packets of a new connection. */
   readonly sinkOf: (connection: Connection) => PacketSink
+}
+
+/** The other side of a connection. */
+export interface NewSocket {
+  stream: Duplex
+  info: ConnectionInfo
+  /** The stream is a socket whose bytes come to {@link Connection.reads} and not as `data`. */
+  takesReads: boolean
 }
 
 /** Why a packet is acknowledged without success. */
@@ -64,6 +73,17 @@ export interface AckRefusal {
   reasonCode: number
   /** Reason String. */
   text?: string
+}
+
+const SOCKET: OutputForm = { isSocket: true, reusesChunks: true }
+/** TLS, WebSocket, and sockets of a library: in the end the kernel has what was written. */
+const STREAM: OutputForm = { isSocket: false, reusesChunks: true }
+/** A stream inside this process, which has no address. */
+const INSIDE: OutputForm = { isSocket: false, reusesChunks: false }
+
+function outputFormOf({ info, takesReads }: NewSocket): OutputForm {
+  if (takesReads) return SOCKET
+  return info.remoteAddress === '' ? INSIDE : STREAM
 }
 
 /**
@@ -93,12 +113,8 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   private lastProgressMs: number
 
   /** @param onEnded - called once, before the sink hears of the end */
-  constructor(
-    parts: ConnectionParts,
-    peer: { stream: Duplex; info: ConnectionInfo },
-    onEnded: (connection: Connection) => void,
-  ) {
-    const { stream, info } = peer
+  constructor(parts: ConnectionParts, peer: NewSocket, onEnded: (connection: Connection) => void) {
+    const { stream, info, takesReads } = peer
     const { counters, limits, nowMs } = parts.services
     this.parts = parts
     this.counters = counters
@@ -109,12 +125,12 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     this.onEnded = onEnded
     this.openedAtMs = nowMs()
     this.lastProgressMs = this.openedAtMs
-    this.output = new OutputBuffer(() => this.onOutputProgress())
+    this.output = new OutputBuffer(outputFormOf(peer), () => this.onOutputProgress())
     this.sink = parts.sinkOf(this)
     const packetBytesMax = limits.maxPacketBytes
-    this.input = new FrameInput({ stream, sink: this.sink, owner: this, packetBytesMax, counters, nowMs })
+    this.input = new FrameInput({ stream, takesReads, sink: this.sink, owner: this, packetBytesMax, counters, nowMs })
     stream.on('error', (error: Error) => this.onStreamError(error))
-    stream.on('close', () => this.ended('network'))
+    stream.on('close', () => this.onStreamClosed())
   }
 
   // --- what CONNECT has settled ------------------------------------------------------------------------------------
@@ -194,6 +210,15 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
 
   // --- input -------------------------------------------------------------------------------------------------------
 
+  get reads(): ReadSink {
+    return this.input
+  }
+
+  /** True while the packet at hand is in a buffer that others will read into: what is kept of it has to be copied. */
+  get isInputLent(): boolean {
+    return this.input.isLent
+  }
+
   /** Runs an asynchronous step of the packet at hand; later packets wait until it has settled. */
   waitFor(step: Promise<void>): void {
     this.input.waitFor(step)
@@ -225,8 +250,13 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     if (this.isClosed) return
     this.flush()
     this.ended('network')
+    if (this.output.isIdle) {
+      // The kernel has all that this side had to say, and sends it before the end.
+      this.stream.destroy()
+      return
+    }
     this.stream.end()
-    this.destroyLater()
+    this.parts.linger.add(this.stream)
   }
 
   // --- output ------------------------------------------------------------------------------------------------------
@@ -368,8 +398,16 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   flush(): void {
     this.isDirty = false
     if (this.stream.destroyed) return
-    if (this.output.isIdle) this.lastProgressMs = this.nowMs()
-    this.counters.bytesSent += this.output.flush(this.stream)
+    const { output } = this
+    const wasIdle = output.isIdle
+    const bytes = output.flush(this.stream)
+    this.counters.bytesSent += bytes
+    if (!output.isIdle) {
+      if (wasIdle) this.lastProgressMs = this.nowMs()
+    } else if (bytes >= QUEUED_OUTPUT_BYTES_MAX) {
+      // With less than that nobody was held back.
+      this.onOutputProgress()
+    }
   }
 
   private onOutputProgress(): void {
@@ -453,7 +491,12 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     // A client that said goodbye sees the end of its connection when the store has the end of its session.
     if (how !== 'goodbye' || ending === undefined) this.stream.end()
     else void ending.then(() => this.stream.end())
-    this.destroyLater()
+    this.parts.linger.add(this.stream)
+  }
+
+  private onStreamClosed(): void {
+    this.parts.linger.remove(this.stream)
+    this.ended('network')
   }
 
   private ended(reason: string): void {
@@ -469,11 +512,6 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
       logger.info({ event: 'client.disconnected', ...describe(this), reason }, 'client disconnected')
     }
     return this.sink.onEnded(how)
-  }
-
-  /** A peer that does not answer FIN must not keep the socket. */
-  private destroyLater(): void {
-    setTimeout(() => this.stream.destroy(), LINGER_MS).unref()
   }
 
   // --- failures ----------------------------------------------------------------------------------------------------

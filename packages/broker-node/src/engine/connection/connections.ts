@@ -1,7 +1,5 @@
-import type { Duplex } from 'node:stream'
 import { ReasonCode } from '@midge/protocol-core'
-import type { ConnectionInfo } from '../../ports.ts'
-import { Connection, type ConnectionParts } from './connection.ts'
+import { Connection, type ConnectionParts, type NewSocket } from './connection.ts'
 
 const DRAIN_SLICE_CONNECTIONS = 200
 const DRAIN_SLICE_PAUSE_MS = 50
@@ -25,9 +23,9 @@ export class Connections {
     return this.all.values()
   }
 
-  accept(stream: Duplex, info: ConnectionInfo): Connection {
+  accept(peer: NewSocket): Connection {
     const { counters } = this.parts.services
-    const connection = new Connection(this.parts, { stream, info }, this.onEnded)
+    const connection = new Connection(this.parts, peer, this.onEnded)
     this.all.add(connection)
     counters.connectionsOpened++
     counters.connectionsCurrent++

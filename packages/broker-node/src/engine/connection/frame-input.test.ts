@@ -156,13 +156,14 @@ test('before CONNECT is accepted a PUBLISH is a packet like any other', async ()
   assert.equal(input.isWaiting, false)
 })
 
-test('while a step is under way nothing is handed on, the stream is paused, and later bytes keep their order', async () => {
-  const bench = new Bench()
+test('while a step is under way nothing is handed on, bytes pause the stream, and later ones keep their order', async () => {
+  const bench = await flowing(new Bench())
   const first = bench.hold()
   const second = bench.hold()
+  assert.equal(bench.stream.isPaused(), false)
   bench.stream.feed(PINGREQ)
-  bench.stream.push(null)
   assert.equal(bench.stream.isPaused(), true)
+  bench.stream.push(null)
   first()
   await new Promise(setImmediate)
   assert.deepEqual(bench.packets, [])
@@ -173,6 +174,34 @@ test('while a step is under way nothing is handed on, the stream is paused, and 
   // The end of the stream waits for what came before it.
   assert.deepEqual(bench.packets, ['packet 12 ', 'ended'])
   assert.equal(bench.input.lastReceivedMs, 9000)
+})
+
+test('reads into a buffer of others: what waits is copied, a small packet is handled where it is, a large one is not', async () => {
+  const bench = await flowing(new Bench(100_000))
+  const shared = Buffer.alloc(65_536)
+  const lent: boolean[] = []
+  bench.onSeen = () => lent.push(bench.input.isLent)
+  const read = (bytes: Buffer): void => {
+    shared.fill(0xee)
+    bytes.copy(shared)
+    bench.input.onRead(shared, bytes.length)
+  }
+  const small = publishPacket('a', 'x'.repeat(500))
+  const large = publishPacket('a', 'y'.repeat(1024))
+  read(small)
+  read(large)
+  // A packet in two reads, then one that waits with the beginning of another behind it.
+  read(small.subarray(0, 10))
+  read(small.subarray(10))
+  const done = bench.hold()
+  read(Buffer.concat([small, large.subarray(0, 9)]))
+  assert.equal(bench.stream.isPaused(), true)
+  read(large.subarray(9))
+  done()
+  await new Promise(setImmediate)
+  assert.deepEqual(bench.packets, expected([small, large, small, small, large]))
+  assert.deepEqual(lent, [true, false, false, false, false])
+  assert.equal(bench.input.isLent, false)
 })
 
 test('a step that fails is told, and what waited goes on', async () => {

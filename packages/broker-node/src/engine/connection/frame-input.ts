@@ -1,9 +1,15 @@
 import type { Duplex } from 'node:stream'
 import { PacketType, ProtocolError, ReasonCode, scanFrame } from '@midge/protocol-core'
 import type { Counters } from '../../counters.ts'
+import type { ReadSink } from '../../ports.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
 
 const PARTIAL_BYTES_MIN = 4096
+/**
+ * A read of at least so much is copied once as a whole, and whoever keeps something of it refers to the copy. What is
+ * smaller is handled where it is: nothing of it is large enough to be sent by reference (`OutputBuffer`).
+ */
+const OWN_READ_BYTES_MIN = 1024
 /**
  * Keep-alive counts packets (v5 section 3.1.2.10), so that bytes of one that never ends keep nobody alive; but so much
  * more of a large one (16 KiB) counts too, which a slow link may take longer for than the keep-alive.
@@ -25,6 +31,8 @@ export interface InputOwner {
 /** What a {@link FrameInput} is made of. */
 export interface FrameInputOptions {
   stream: Duplex
+  /** True when the bytes come by `onRead`; otherwise they are the stream's `data`. */
+  takesReads?: boolean
   sink: Pick<PacketSink, 'onPublish' | 'endRun' | 'onPacket'>
   owner: InputOwner
   packetBytesMax: number
@@ -33,10 +41,12 @@ export interface FrameInputOptions {
 }
 
 /**
- * Bytes in, packets out, strictly in the order of arrival: while one packet waits for a step, later bytes wait here and
- * the stream is paused. Before CONNACK that is done only once there are such bytes: who goes away is noticed by reading.
+ * Bytes in, packets out, strictly in the order of arrival: while one packet waits for a step, later bytes wait here, and
+ * with the first of them the stream is paused: who goes away before is noticed by reading.
  */
-export class FrameInput {
+export class FrameInput implements ReadSink {
+  /** True while the bytes at hand are in a buffer that others will read into: what is kept of them has to be copied. */
+  isLent = false
   /** When a packet was last handled, or a good part of a large one came. */
   lastReceivedMs: number
   private readonly stream: Duplex
@@ -53,6 +63,7 @@ export class FrameInput {
   private isProcessing = false
   private hasEnded = false
   private isOpen = false
+  private isPaused = false
   private isClosed = false
 
   constructor(options: FrameInputOptions) {
@@ -63,7 +74,7 @@ export class FrameInput {
     this.counters = options.counters
     this.nowMs = options.nowMs
     this.lastReceivedMs = options.nowMs()
-    this.stream.on('data', (chunk: Buffer) => this.onData(chunk))
+    if (options.takesReads !== true) this.stream.on('data', (chunk: Buffer) => this.onData(chunk))
     this.stream.on('end', () => this.onStreamEnd())
   }
 
@@ -87,7 +98,6 @@ export class FrameInput {
   /** Runs an asynchronous step of the packet at hand; later packets wait until it has settled. */
   waitFor(step: Promise<void>): void {
     this.waits++
-    if (this.isOpen) this.stream.pause()
     step.then(
       () => this.resume(),
       (error: unknown) => {
@@ -104,10 +114,13 @@ export class FrameInput {
     this.lastReceivedMs = this.nowMs()
     const rest = this.rest
     this.rest = undefined
-    if (rest !== undefined) this.consume(rest)
+    if (rest !== undefined) this.consume(rest, rest.length)
     if (this.isWaiting || this.isClosed) return
     if (this.hasEnded) this.owner.onInputEnd()
-    else this.stream.resume()
+    else if (this.isPaused) {
+      this.isPaused = false
+      this.stream.resume()
+    }
   }
 
   private onStreamEnd(): void {
@@ -116,17 +129,35 @@ export class FrameInput {
     if (!this.isWaiting) this.owner.onInputEnd()
   }
 
+  onRead(buffer: Buffer, length: number): void {
+    if (length >= OWN_READ_BYTES_MIN || this.isWaiting || this.partial !== undefined) {
+      this.onData(Buffer.from(buffer.subarray(0, length)))
+      return
+    }
+    this.counters.bytesReceived += length
+    if (this.isClosed) return
+    this.isLent = true
+    this.consume(buffer, length)
+    this.isLent = false
+  }
+
   private onData(chunk: Buffer): void {
     this.counters.bytesReceived += chunk.length
     if (this.isClosed) return
     if (this.isWaiting) this.keep(chunk)
-    else if (this.partial === undefined) this.consume(chunk)
+    else if (this.partial === undefined) this.consume(chunk, chunk.length)
     else this.consumePartial(this.partial, chunk)
   }
 
-  /** Bytes that have to wait for the step under way. */
+  /** Bytes that have to wait for the step under way; more of them stay in the socket. */
   private keep(chunk: Uint8Array): void {
     this.rest = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk])
+    this.pause()
+  }
+
+  private pause(): void {
+    if (this.isPaused) return
+    this.isPaused = true
     this.stream.pause()
   }
 
@@ -142,7 +173,8 @@ export class FrameInput {
     const total = scan <= 0 ? 0 : (scan >>> 3) + (scan & 7)
     if (total === 0 || total <= this.partialBytes) {
       this.partial = undefined
-      this.consume(Buffer.concat([partial.subarray(0, this.partialBytes), chunk]))
+      const whole = Buffer.concat([partial.subarray(0, this.partialBytes), chunk])
+      this.consume(whole, whole.length)
       return
     }
     const missing = total - this.partialBytes
@@ -158,11 +190,11 @@ export class FrameInput {
       return
     }
     this.partial = undefined
-    this.consume(grown.subarray(0, total))
+    this.consume(grown, total)
     if (taken === chunk.length || this.isClosed) return
     const remainder = chunk.subarray(taken)
     if (this.isWaiting) this.keep(remainder)
-    else this.consume(remainder)
+    else this.consume(remainder, remainder.length)
   }
 
   /** Doubles, so that a client which announces a large packet and sends little of it holds little memory. */
@@ -173,21 +205,23 @@ export class FrameInput {
     return grown
   }
 
-  private consume(chunk: Uint8Array): void {
+  /** Handles the packets of `chunk[0, end)`. */
+  private consume(chunk: Uint8Array, end: number): void {
     this.isProcessing = true
     let rest = 0
     try {
-      rest = this.handleFrames(chunk)
+      rest = this.handleFrames(chunk, end)
     } catch (error) {
       this.owner.onPacketFailure(error)
-      rest = chunk.length
+      rest = end
     }
     this.isProcessing = false
-    if (this.isClosed || rest === chunk.length) return
-    const left = chunk.subarray(rest)
+    if (this.isClosed || rest === end) return
+    const left = chunk.subarray(rest, end)
     if (this.isWaiting) {
-      this.rest = this.rest === undefined ? left : Buffer.concat([left, this.rest])
-      this.stream.pause()
+      const kept = this.isLent ? Buffer.from(left) : left
+      this.rest = this.rest === undefined ? kept : Buffer.concat([kept, this.rest])
+      this.pause()
       return
     }
     this.partial = Buffer.allocUnsafe(Math.max(left.length, PARTIAL_BYTES_MIN))
@@ -196,8 +230,7 @@ export class FrameInput {
   }
 
   /** @returns the offset of the first byte that was not consumed */
-  private handleFrames(chunk: Uint8Array): number {
-    const end = chunk.length
+  private handleFrames(chunk: Uint8Array, end: number): number {
     const { sink } = this
     let at = 0
     while (at < end && this.waits === 0 && !this.isClosed) {

@@ -40,6 +40,20 @@ export function copyBytes(source: Uint8Array, start: number, end: number, target
   for (let from = start; from < end; from++) target[to++] = source[from] as number
 }
 
+/** What is known of the stream that an {@link OutputBuffer} writes to. */
+export interface OutputForm {
+  /** A socket of `node:net`: whether it has taken a write shows as soon as `write` returns. */
+  isSocket: boolean
+  /** A write that has completed is done with its bytes; a stream that hands them on inside this process may not be. */
+  reusesChunks: boolean
+}
+
+/** Pieces of one flush that the operating system has not taken yet. */
+interface InFlight {
+  readonly bytes: number
+  readonly chunks: readonly Buffer[]
+}
+
 /**
  * What one connection sends in one tick: frames are appended, `flush` makes one write of them.
  *
@@ -50,24 +64,26 @@ export function copyBytes(source: Uint8Array, start: number, end: number, target
 export class OutputBuffer {
   /** Bytes appended or written whose write has not completed. */
   unsentBytes = 0
+  /** Where {@link reserve} wants its caller to write; valid until the next call. */
+  target: Uint8Array = EMPTY
   private chunk: Buffer | null = null
   private used = 0
   private sealed = 0
-  private pieces: Uint8Array[] = []
-  private chunks: Buffer[] = []
+  /** What is ready before the open part of `chunk`; `undefined` in the ordinary tick, whose frames fit one chunk. */
+  private pieces: Uint8Array[] | undefined = undefined
   private piecesBytes = 0
-  private readonly inFlight: { bytes: number; chunks: Buffer[] }[] = []
-  private readonly onWritten: () => void
+  /** Chunks of the tick before the open one. */
+  private chunks: Buffer[] | undefined = undefined
+  private inFlight: InFlight[] | undefined = undefined
+  private onWritten: (() => void) | undefined = undefined
+  private readonly form: OutputForm
   private readonly onProgress: () => void
 
-  /** @param onProgress - called whenever a write has completed */
-  constructor(onProgress: () => void) {
+  /** @param onProgress - called when a write has completed later than in its flush */
+  constructor(form: OutputForm, onProgress: () => void) {
+    this.form = form
     this.onProgress = onProgress
-    this.onWritten = () => this.written()
   }
-
-  /** Where {@link reserve} wants its caller to write; valid until the next call. */
-  target: Uint8Array = EMPTY
 
   /**
    * Makes room for `size` bytes at the end and counts them as appended.
@@ -88,8 +104,7 @@ export class OutputBuffer {
     const size = end - start
     if (size >= REFERENCE_BYTES_MIN) {
       this.seal()
-      this.pieces.push(source.subarray(start, end))
-      this.piecesBytes += size
+      this.addPiece(source.subarray(start, end))
       this.unsentBytes += size
       return
     }
@@ -99,32 +114,60 @@ export class OutputBuffer {
 
   /** True while nothing waits to be accepted by the operating system. */
   get isIdle(): boolean {
-    return this.inFlight.length === 0
+    return this.inFlight === undefined
   }
 
   /** Writes everything appended since the last flush. @returns the number of bytes */
   flush(stream: Writable): number {
-    this.seal()
-    const pieces = this.pieces
-    const bytes = this.piecesBytes
-    if (pieces.length === 0) return 0
-    this.inFlight.push({ bytes, chunks: this.chunks })
-    this.pieces = []
-    this.chunks = []
-    this.piecesBytes = 0
+    const bytes = this.piecesBytes + this.used - this.sealed
+    if (bytes === 0) return 0
+    if (!this.form.isSocket || this.inFlight !== undefined) {
+      this.track(bytes)
+      this.write(stream, this.onWritten)
+    } else {
+      this.write(stream, undefined)
+      // A socket that had nothing to send has given a write to the kernel when `write` returns, unless it was too much:
+      // asking costs less than a callback for each write.
+      if (stream.writableLength === 0) {
+        this.unsentBytes -= bytes
+        if (this.chunk !== null) this.giveBack(this.chunk)
+        if (this.chunks !== undefined) for (const full of this.chunks) this.giveBack(full)
+      } else {
+        this.track(bytes)
+        // The callback of nothing comes when all before it is gone.
+        stream.write(EMPTY, this.onWritten)
+      }
+    }
     this.chunk = null
     this.used = 0
     this.sealed = 0
-    const last = pieces.length - 1
-    if (last > 0) {
-      stream.cork()
-      for (let i = 0; i < last; i++) stream.write(pieces[i])
-      stream.write(pieces[last], this.onWritten)
-      stream.uncork()
-    } else {
-      stream.write(pieces[0], this.onWritten)
-    }
+    this.pieces = undefined
+    this.piecesBytes = 0
+    this.chunks = undefined
     return bytes
+  }
+
+  private write(stream: Writable, onWritten: (() => void) | undefined): void {
+    if (this.pieces === undefined && this.chunk !== null) {
+      stream.write(this.chunk.subarray(this.sealed, this.used), onWritten)
+      return
+    }
+    this.seal()
+    const pieces = this.pieces ?? []
+    const last = pieces.length - 1
+    if (last > 0) stream.cork()
+    for (let i = 0; i < last; i++) stream.write(pieces[i])
+    stream.write(pieces[last], onWritten)
+    if (last > 0) stream.uncork()
+  }
+
+  /** What is being flushed is not with the operating system yet. */
+  private track(bytes: number): void {
+    const chunks = this.chunks ?? []
+    if (this.chunk !== null) chunks.push(this.chunk)
+    this.inFlight ??= []
+    this.inFlight.push({ bytes, chunks })
+    this.onWritten ??= () => this.written()
   }
 
   private nextChunk(size: number): Buffer {
@@ -133,8 +176,11 @@ export class OutputBuffer {
     if (size > CHUNK_BYTES_LARGE) chunk = Buffer.allocUnsafeSlow(size)
     else if (this.chunk === null && size <= CHUNK_BYTES_SMALL) chunk = smallChunks.take()
     else chunk = largeChunks.take()
+    if (this.chunk !== null) {
+      this.chunks ??= []
+      this.chunks.push(this.chunk)
+    }
     this.chunk = chunk
-    this.chunks.push(chunk)
     this.used = 0
     this.sealed = 0
     return chunk
@@ -142,19 +188,28 @@ export class OutputBuffer {
 
   private seal(): void {
     if (this.chunk === null || this.used === this.sealed) return
-    this.pieces.push(this.chunk.subarray(this.sealed, this.used))
-    this.piecesBytes += this.used - this.sealed
+    this.addPiece(this.chunk.subarray(this.sealed, this.used))
     this.sealed = this.used
   }
 
+  private addPiece(piece: Uint8Array): void {
+    this.pieces ??= []
+    this.pieces.push(piece)
+    this.piecesBytes += piece.length
+  }
+
   private written(): void {
-    const done = this.inFlight.shift()
+    const done = this.inFlight?.shift()
     if (done === undefined) return
+    if (this.inFlight?.length === 0) this.inFlight = undefined
     this.unsentBytes -= done.bytes
-    for (const chunk of done.chunks) {
-      if (chunk.length === CHUNK_BYTES_SMALL) smallChunks.give(chunk)
-      else if (chunk.length === CHUNK_BYTES_LARGE) largeChunks.give(chunk)
-    }
+    for (const chunk of done.chunks) this.giveBack(chunk)
     this.onProgress()
+  }
+
+  private giveBack(chunk: Buffer): void {
+    if (!this.form.reusesChunks) return
+    if (chunk.length === CHUNK_BYTES_SMALL) smallChunks.give(chunk)
+    else if (chunk.length === CHUNK_BYTES_LARGE) largeChunks.give(chunk)
   }
 }

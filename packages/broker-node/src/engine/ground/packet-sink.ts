@@ -4,7 +4,8 @@ import type { CloseHow } from './close-how.ts'
  * What a connection hands on: its packets, in the order of their arrival, and the turns of its life. What throws
  * `ProtocolError` ends the connection with that reason.
  *
- * `chunk` is the receive buffer; a packet is valid only during the call, unless it is copied.
+ * `chunk` is the receive buffer; a packet is valid only during the call, unless it is copied. A chunk that is not lent
+ * (`FrameInput.isLent`) stays as it is, and may be referred to instead.
  */
 export interface PacketSink {
   /**

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { CloseRequest, Message, Store, TakeoverAnswer } from '@midge/protocol-core'
 import { Connections } from '../connection/connections.ts'
+import { Linger } from '../connection/linger.ts'
 import { Phase } from '../connection/phase.ts'
 import { GroupQueues } from '../delivery/group-queues.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
@@ -55,7 +56,8 @@ class Bench {
         return this.takesWills
       },
     }
-    this.connections = new Connections({ services, outlets, sinkOf: connection => this.sinkOf(connection) })
+    const linger = new Linger()
+    this.connections = new Connections({ services, outlets, linger, sinkOf: connection => this.sinkOf(connection) })
     services.tick.join(outlets)
     this.parts = {
       ...{ services: this.services, routers, groups, sessions, connections: this.connections },
@@ -69,7 +71,7 @@ class Bench {
   /** A connection that sends these bytes. */
   connect(bytes: Uint8Array): ScriptedStream {
     const stream = new ScriptedStream()
-    this.connections.accept(stream, TEST_INFO)
+    this.connections.accept({ stream, info: TEST_INFO, takesReads: false })
     stream.feed(bytes)
     return stream
   }

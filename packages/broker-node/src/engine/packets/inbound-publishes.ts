@@ -69,7 +69,7 @@ export class InboundPublishes implements PublishSource {
   /** Messages on their way into the store. */
   private pendingCount = 0
   /** Packet ids among them at QoS 2. */
-  private readonly pendingQos2 = new Set<number>()
+  private pendingQos2: Set<number> | undefined = undefined
   /** So many on their way into the store that the client is read no further. */
   private readonly pendingMax: number
   /** Receive Maximum that CONNACK told the client. */
@@ -128,12 +128,14 @@ export class InboundPublishes implements PublishSource {
 
   onPending(qos: Qos, packetId: number): void {
     this.pendingCount++
-    if (qos === 2) this.pendingQos2.add(packetId)
+    if (qos !== 2) return
+    this.pendingQos2 ??= new Set()
+    this.pendingQos2.add(packetId)
   }
 
   onSettled(packetId: number): void {
     this.pendingCount--
-    this.pendingQos2.delete(packetId)
+    this.pendingQos2?.delete(packetId)
   }
 
   acknowledge(qos: Qos, packetId: number): void {
@@ -290,13 +292,18 @@ export class InboundPublishes implements PublishSource {
     return new Message({
       topicName: entry.name,
       topicBytes: entry.bytes,
-      payload: chunk.subarray(view.payloadStart, view.payloadEnd),
+      payload: this.kept(chunk.subarray(view.payloadStart, view.payloadEnd)),
       qos: view.qos,
       retain: view.retain,
-      properties: view.properties,
+      properties: this.kept(view.properties),
       expiresAtMs: expiry < 0 ? 0 : this.parts.services.nowMs() + expiry * 1000,
       publisherId: this.clientId,
     })
+  }
+
+  /** A part of the packet at hand, for a message that may be kept. */
+  private kept(bytes: Uint8Array): Uint8Array {
+    return this.connection.isInputLent && bytes.length > 0 ? Buffer.from(bytes) : bytes
   }
 
   /**
@@ -309,7 +316,7 @@ export class InboundPublishes implements PublishSource {
     const { publisher, services } = this.parts
     if (qos === 2 && session.inboundIds.has(packetId)) {
       // v5 [MQTT-4.3.3-10]: the message is owned already, only the answer may have been lost.
-      if (!this.pendingQos2.has(packetId)) connection.sendAck(PacketType.pubrec, packetId)
+      if (this.pendingQos2?.has(packetId) !== true) connection.sendAck(PacketType.pubrec, packetId)
       return false
     }
     if (this.pendingCount >= this.pendingMax) connection.waitFor(publisher.settled())

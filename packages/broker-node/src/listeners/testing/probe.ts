@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Counters } from '../../counters.ts'
-import type { ConnectionAcceptor, ConnectionInfo, Logger } from '../../ports.ts'
+import type { ConnectionAcceptor, ConnectionInfo, Logger, ReadSink } from '../../ports.ts'
 import { startListener } from '../listener.ts'
 import type { ListenerOptions, RunningListener } from '../options.ts'
 
@@ -14,12 +14,13 @@ import type { ListenerOptions, RunningListener } from '../options.ts'
 export const CONNECT_PACKET: Buffer = Buffer.from('100d00044d5154540402003c000174', 'hex')
 
 /** One connection that was handed over, with what it has sent so far. */
-export class Accepted {
+export class Accepted implements ReadSink {
   readonly stream: Duplex
   readonly info: ConnectionInfo
   /** `stream.listenerCount` at hand-over, before the probe adds its own. */
   readonly listenersLeft: string[]
   bytes: Buffer = Buffer.alloc(0)
+  dataEvents = 0
 
   constructor(stream: Duplex, info: ConnectionInfo) {
     this.stream = stream
@@ -28,9 +29,14 @@ export class Accepted {
       name => stream.listenerCount(name) > 0,
     )
     stream.on('data', (chunk: Buffer) => {
+      this.dataEvents++
       this.bytes = Buffer.concat([this.bytes, chunk])
     })
     stream.on('error', () => {})
+  }
+
+  onRead(buffer: Buffer, length: number): void {
+    this.bytes = Buffer.concat([this.bytes, buffer.subarray(0, length)])
   }
 
   /** Waits until so many bytes have arrived. */
@@ -47,6 +53,12 @@ export class ProbeAcceptor implements ConnectionAcceptor {
 
   accept(stream: Duplex, info: ConnectionInfo): void {
     this.accepted.push(new Accepted(stream, info))
+  }
+
+  acceptReads(stream: Duplex, info: ConnectionInfo): ReadSink {
+    const accepted = new Accepted(stream, info)
+    this.accepted.push(accepted)
+    return accepted
   }
 
   /** The next connection that was not asked for before. */
