@@ -14,6 +14,8 @@ export type NodeCommand =
   | { kind: 'takeoverAnswer'; request: number; answer: TakeoverAnswer }
   /** Close the connection of a client. */
   | { kind: 'kick'; instance: InstanceName; clientId: string; reasonCode: number }
+  /** Take no new clients and move off those that are there. */
+  | { kind: 'drain' }
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -40,6 +42,8 @@ export function decodeNodeCommand(bytes: Uint8Array): NodeCommand | undefined {
       break
     case 'kick':
       if (!texts('instance', 'clientId') || !counts('reasonCode')) throw invalid('kick')
+      break
+    case 'drain':
       break
     default:
       return undefined

@@ -186,6 +186,7 @@ test('commands stand between messages, and end no "same" of theirs', () => {
     { kind: 'takeover', request: 2 ** 47, instance: 'ä', clientId: 'c"\\', epoch: 1_700_000_000_000 },
     { kind: 'takeoverAnswer', request: 0, answer: 'goodbye' },
     { kind: 'kick', instance: 'default', clientId: '', reasonCode: 0x98 },
+    { kind: 'drain' },
   ] as const
   const writer = new FrameWriter('n', 1)
   const seen: unknown[] = []

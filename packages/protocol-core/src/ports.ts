@@ -65,6 +65,8 @@ export interface LinkListener {
   onTakeover(instance: InstanceName, clientId: string, epoch: number): TakeoverAnswer | Promise<TakeoverAnswer>
   /** Close the connection of this client, if it has one here, with this reason code. */
   onKick(instance: InstanceName, clientId: string, reasonCode: number): void
+  /** This node is to go out of service; asked again, it does nothing more. */
+  onDrain(): void
   /** A node joined or left the cluster. */
   onNodesChanged(liveNodeIds: string[]): void
   /** A node died (lease expired) and this node was elected to clean up after it. */
@@ -94,6 +96,8 @@ export interface NodeLink {
   takeover(nodeId: string, instance: InstanceName, clientId: string, epoch: number): Promise<TakeoverAnswer>
   /** Makes a node close the connection of a client; arrives as surely as messages do. */
   kick(nodeId: string, instance: InstanceName, clientId: string, reasonCode: number): void
+  /** Makes a node go out of service: unready, no new clients, the present ones move off. Arrives as surely as messages do. */
+  drain(nodeId: string): void
   /** Resolves when everything sent so far is in the inboxes; rejects with `MIDGE_STORE_UNAVAILABLE`. */
   flushed(): Promise<void>
   /** True while the lease is valid. */

@@ -36,6 +36,10 @@ export class NoLink implements NodeLink {
     // No other node exists.
   }
 
+  drain(_nodeId: string): void {
+    // No other node exists.
+  }
+
   flushed(): Promise<void> {
     return Promise.resolve()
   }

@@ -94,15 +94,16 @@ test('messages arrive once and in order, many to a frame', async () => {
   )
 })
 
-test('messages of one tick share a frame; groups, pokes and takeovers arrive', async () => {
+test('messages of one tick share a frame; groups, pokes and commands arrive', async () => {
   const [a, b] = await joinBoth()
   a.cluster.link.send('b', 'one', textMessage('x', '1'), ['$share/g/x'])
   a.cluster.link.send('b', 'two', textMessage('x', '2'), [])
   a.cluster.link.pokeGroup('b', 'one', '$share/g/x')
   void a.cluster.link.takeover('b', 'one', 'client', 7)
   a.cluster.link.kick('b', 'one', 'client', 0x98)
-  await until('all', () => b.events.includes('kick one client 152'))
-  assert.deepEqual(b.events.slice(-3), ['grew one $share/g/x', 'takeover one client 7', 'kick one client 152'])
+  a.cluster.link.drain('b')
+  await until('all', () => b.events.includes('drain'))
+  assert.deepEqual(b.events.slice(-4), ['grew one $share/g/x', 'takeover one client 7', 'kick one client 152', 'drain'])
   assert.equal(a.cluster.link.framesSent, 1)
   assert.deepEqual(b.received, [
     { instance: 'one', topicName: 'x', payload: '1', groups: ['$share/g/x'] },

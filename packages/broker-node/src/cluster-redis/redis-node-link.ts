@@ -142,6 +142,12 @@ export class RedisNodeLink implements NodeLink {
     else if (registry.isKnown(nodeId)) this.command(nodeId, { kind: 'kick', instance, clientId, reasonCode })
   }
 
+  drain(nodeId: string): void {
+    const { registry } = this.options
+    if (nodeId === registry.nodeId) this.listener?.onDrain()
+    else if (registry.isKnown(nodeId)) this.command(nodeId, { kind: 'drain' })
+  }
+
   flushed(): Promise<void> {
     if (this.waiter === undefined) {
       this.waiter = new FlushWaiter()
@@ -246,6 +252,9 @@ export class RedisNodeLink implements NodeLink {
         break
       case 'kick':
         listener.onKick(command.instance, command.clientId, command.reasonCode)
+        break
+      case 'drain':
+        listener.onDrain()
     }
   }
 

@@ -99,6 +99,7 @@ function startNodeLink(cluster: RedisCluster): Promise<void> {
     onGroupGrew: nothing,
     onTakeover: () => 'unknown',
     onKick: nothing,
+    onDrain: nothing,
     onNodesChanged: nothing,
     onNodeDead: nothing,
     onLeaseLost: nothing,

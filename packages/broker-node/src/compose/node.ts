@@ -27,6 +27,7 @@ export interface NodeParts {
 export class ComposedNode implements RunningNode {
   readonly done: Promise<number> = new Promise<number>(() => undefined)
   private readonly parts: NodeParts
+  private draining: Promise<void> | undefined = undefined
   private stopping: Promise<void> | undefined = undefined
 
   constructor(parts: NodeParts) {
@@ -37,7 +38,13 @@ export class ComposedNode implements RunningNode {
     return detailsOf({ ...this.parts, httpPort: this.parts.http?.port })
   }
 
-  async drain(): Promise<void> {
+  /** Once, however often and by whomever it is asked for. */
+  drain(): Promise<void> {
+    this.draining ??= this.drainAll()
+    return this.draining
+  }
+
+  private async drainAll(): Promise<void> {
     const { readiness, listeners, broker } = this.parts
     readiness.drain()
     await Promise.all(listeners.map(listener => listener.stopAccepting()))

@@ -41,6 +41,13 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
   const parts: NodeParts = { config, backing, broker, readiness, listeners: [], http: undefined, user, lag }
   const node = new ComposedNode(parts)
   const sources = statusSources({ ...parts, counters })
+  broker.core.onDrainAsked = () => {
+    logger.info({ event: 'node.draining', by: 'cluster' }, 'draining: another node has asked for it')
+    node.drain().then(
+      () => logger.info({ event: 'node.drained' }, 'drained: out of service until the process is started again'),
+      (error: unknown) => logger.error({ event: 'node.drain_failed', err: error }, 'the drain failed'),
+    )
+  }
   try {
     if (config.http.port !== 0) parts.http = await startHttp(config.http, sources)
     await backing.ready()

@@ -44,6 +44,8 @@ export class BrokerCore {
   readonly groups: GroupQueues
   readonly publisher: Publisher
   readonly connections: Connections
+  /** Another node wants this one out of service. More than the engine belongs to that, so whoever composes a node sets it. */
+  onDrainAsked: () => void = () => void this.drain()
   private readonly rights: HookRights
   private readonly ends: SessionEnds
   private readonly sweeper: Sweeper
@@ -160,6 +162,7 @@ export class BrokerCore {
       onGroupGrew: (instance, group) => this.groups.onGrew(instance, group),
       onTakeover: (instance, clientId, epoch) => this.sessions.release(instance, clientId, epoch),
       onKick: (instance, clientId, reasonCode) => this.kick(instance, clientId, reasonCode),
+      onDrain: () => this.onDrainAsked(),
       onNodesChanged: peers => {
         const nodes = [nodeId, ...peers]
         const text = nodes.length === 1 ? '1 node in the cluster' : `${nodes.length} nodes in the cluster`

@@ -125,6 +125,7 @@ function startLink(node: TestNode): Promise<void> {
       return node.onTakeover(clientId)
     },
     onKick: (instance, clientId, reasonCode) => events.push(`kick ${instance} ${clientId} ${reasonCode}`),
+    onDrain: () => events.push('drain'),
     onNodesChanged: ids => events.push(`nodes ${ids.join()}`),
     onNodeDead: nodeId => events.push(`dead ${nodeId}`),
     onLeaseLost: () => events.push('lease lost'),
