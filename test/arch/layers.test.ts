@@ -28,11 +28,17 @@ const LAYERS: readonly Layer[] = [
   { at: 'packages/protocol-core/src', own: [''] },
   { at: 'packages/metrics-exporter/src', own: [''], packages: [CORE, 'prom-client', 'node:'] },
   { at: `${NODE}/main.ts`, own: ['cli'], packages: ['node:'] },
-  { at: `${NODE}/index.ts`, own: [...CONTRACT, 'engine'] },
+  { at: `${NODE}/index.ts`, own: [...CONTRACT, 'engine/aedes', 'library'] },
   { at: `${NODE}/ports.ts`, packages: [CORE, 'node:'] },
   { at: `${NODE}/counters.ts` },
   // The object graph: the only folder that sees two siblings.
   { at: `${NODE}/compose`, own: [''], packages: [CORE, '@midge/metrics-exporter', 'node:'] },
+  // What programs call in place of the command line.
+  {
+    at: `${NODE}/library`,
+    own: [...CONTRACT, 'compose', 'config', 'engine/aedes', 'lifecycle/version.ts', 'observe'],
+    packages: [CORE],
+  },
   // The command line is the other edge: it loads the configuration, logs, and hands the node to the process.
   {
     at: `${NODE}/cli`,
@@ -66,7 +72,7 @@ const LAYERS: readonly Layer[] = [
   {
     at: `${NODE}/engine/aedes`,
     own: [...CONTRACT, GROUND, 'engine/broker-core.ts'],
-    packages: [CORE, 'aedes', 'node:stream'],
+    packages: [CORE, 'aedes', 'node:'],
   },
   { at: `${NODE}/http`, own: CONTRACT, packages: [CORE, 'fastify', 'node:'] },
   { at: `${NODE}/lifecycle`, own: CONTRACT, packages: [CORE, 'node:'] },
@@ -94,7 +100,7 @@ const TESTS: readonly Layer[] = [
   },
   // Their own tiny codec: our encoder must not judge our decoder.
   { at: 'test/conformance', own: ['test/support'], packages: ['node:'] },
-  { at: 'test/support', own: ['test/support'], packages: ['node:', 'ioredis', 'mqtt'] },
+  { at: 'test/support', own: ['test/support'], packages: ['node:', '@midge/broker-node', 'aedes', 'ioredis', 'mqtt'] },
   { at: 'test/arch', packages: ['node:'] },
   {
     at: 'test',
@@ -108,6 +114,7 @@ const TESTS: readonly Layer[] = [
       'ioredis',
       'mqemitter-redis',
       'mqtt',
+      'ws',
     ],
   },
 ]

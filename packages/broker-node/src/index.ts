@@ -1,10 +1,7 @@
-export type { Limits } from './config/schema.ts'
-export { Counters, DropReason } from './counters.ts'
-export { MidgeBroker, type MidgeBrokerOptions } from './engine/aedes/broker.ts'
+export type { Counters } from './counters.ts'
+export type { MidgeBroker } from './engine/aedes/broker.ts'
 export type { AedesHookSet } from './engine/aedes/hook-set.ts'
-export type {
-  ConnectionAcceptor,
-  ConnectionInfo,
-  Door,
-  Logger,
-} from './ports.ts'
+export type { MidgeClient } from './engine/aedes/midge-client.ts'
+export type { BrokerOptions } from './library/broker-options.ts'
+export { createBroker } from './library/create-broker.ts'
+export type { Logger } from './ports.ts'

@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'MIDGE_SESSION_FENCED'
   | 'MIDGE_NODE_ID_IN_USE'
   | 'MIDGE_ENVELOPE_INVALID'
+  | 'MIDGE_LIBRARY_UNSUPPORTED'
 
 /** The world is wrong: reported once, by whoever decides what to do about it. */
 export class BrokerError extends Error {

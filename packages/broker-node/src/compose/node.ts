@@ -61,11 +61,7 @@ export class ComposedNode implements RunningNode {
     readiness.stop()
     lag.stop()
     await Promise.all(listeners.map(listener => listener.close()))
-    await broker.core.stop()
-    await new Promise<void>(resolve => {
-      if (broker.closed) resolve()
-      else broker.close(resolve)
-    })
+    await broker.stop()
     await backing.stop()
     await http?.stop()
   }

@@ -9,6 +9,8 @@ import { type Config, checkConfig, MEMORY_DATA_DIR } from './schema.ts'
 export interface ConfigSources {
   /** Path of a YAML file (`--config`). */
   file?: string | undefined
+  /** A tree of values as a file would hold it, given by a program; it wins over the file. */
+  values?: Readonly<Record<string, unknown>> | undefined
   /** `key=value` strings (`--set`), later ones win. */
   set?: readonly string[] | undefined
   /** Stands in for the environment of the process. */
@@ -76,7 +78,12 @@ function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function takeTree(tree: Record<string, unknown>, prefix: string, origin: string, given: Map<string, Given>): void {
+function takeTree(
+  tree: Readonly<Record<string, unknown>>,
+  prefix: string,
+  origin: string,
+  given: Map<string, Given>,
+): void {
   for (const [name, value] of Object.entries(tree)) {
     const key = prefix === '' ? name : `${prefix}.${name}`
     const isKnownGroup = key === 'compatibility' || CONFIG_KEYS.some(entry => entry.key.startsWith(`${key}.`))
@@ -261,6 +268,7 @@ export function loadConfig(options: ConfigSources = {}): LoadedConfig {
   const fileOfEnv = env[CONFIG_FILE_ENV] === '' ? undefined : env[CONFIG_FILE_ENV]
   const file = options.file ?? fileOfEnv
   if (file !== undefined) takeFile(file, options.file === undefined ? CONFIG_FILE_ENV : '--config', given)
+  if (options.values !== undefined) takeTree(options.values, '', 'the options', given)
   takeEnvironment(env, given)
   takeSettings(options.set ?? [], given)
   derive(given)

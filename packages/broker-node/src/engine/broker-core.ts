@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
-import type { Directory, InstanceName, LinkListener, Message, NodeLink, Store } from '@midge/protocol-core'
+import type { Directory, InstanceName, LinkListener, NodeLink, Store } from '@midge/protocol-core'
 import type { Limits } from '../config/schema.ts'
 import type { Counters } from '../counters.ts'
 import type { ConnectionInfo, Door, Logger, ReadSink } from '../ports.ts'
-import type { Connection } from './connection/connection.ts'
+import { Connection } from './connection/connection.ts'
 import { Connections } from './connection/connections.ts'
 import { Linger } from './connection/linger.ts'
 import { Forwarder } from './delivery/forwarder.ts'
@@ -15,6 +15,8 @@ import { HookRights } from './ground/rights.ts'
 import type { EngineServices } from './ground/services.ts'
 import { type Flushable, FlushList, Tick } from './ground/tick.ts'
 import { ClientPackets, type PacketParts } from './packets/client-packets.ts'
+import type { OpenClient } from './packets/open-client.ts'
+import { handleSubscribe, handleUnsubscribe, type SubscribeWish, type UnsubscribeWish } from './packets/subscribe.ts'
 import { Routers } from './routing/routers.ts'
 import { SessionEnds } from './sessions/session-ends.ts'
 import { SessionRegistry } from './sessions/session-registry.ts'
@@ -35,6 +37,9 @@ export interface BrokerCoreOptions {
   /** Wall clock, for tests. */
   nowMs?: () => number
 }
+
+/** What a client has published may be on its way into the store: it is waited for. */
+const ALWAYS_PENDING = { hasPending: true }
 
 /** The data plane of one node, put together: what a part does is written in its own file. */
 export class BrokerCore {
@@ -107,10 +112,29 @@ export class BrokerCore {
     return this.connections.accept({ stream, info, takesReads: true }).reads
   }
 
-  /** Sends a message to this client alone, outside its subscriptions; nothing happens when it is no longer there. */
-  sendTo(client: Client, message: Message): void {
+  /**
+   * The client as it is connected here, for what an application does on its behalf; `undefined` before CONNACK and after
+   * the end.
+   */
+  openClientOf(client: Client): OpenClient | undefined {
     const session = this.sessions.sessionOf(client.instance, client.clientId)
-    if (session !== undefined && Object.is(session.outlet, client)) session.send(message)
+    if (session === undefined || !(client instanceof Connection) || session.outlet !== client) return undefined
+    const router = this.routers.of(client.instance)
+    return { connection: client, session, router, rights: client.rights, isBridge: client.isBridge }
+  }
+
+  /** Subscribes as if the client had asked for it: its later packets wait until that is done. */
+  subscribeFor(client: OpenClient, wish: SubscribeWish): Promise<void> {
+    const step = handleSubscribe(this.packetParts, { ...client, inbound: ALWAYS_PENDING }, wish)
+    client.connection.waitFor(step)
+    return step
+  }
+
+  /** Unsubscribes as if the client had asked for it: its later packets wait until that is done. */
+  unsubscribeFor(client: OpenClient, wish: UnsubscribeWish): Promise<void> {
+    const step = handleUnsubscribe(this.packetParts, client, wish)
+    client.connection.waitFor(step)
+    return step
   }
 
   /** Something that the clock decides about may be due. */

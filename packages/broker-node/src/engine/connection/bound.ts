@@ -19,10 +19,13 @@ export interface Bound {
 const NO_RIGHTS: Rights = {
   version: 0,
   allowRuns: false,
+  filtersPublish: true,
+  filtersSubscribe: true,
   filtersForward: true,
   mayPublish: () => ReasonCode.notAuthorized,
+  reviewPublish: () => ReasonCode.notAuthorized,
   maySubscribe: () => ReasonCode.notAuthorized,
-  mayForward: () => false,
+  reviewForward: () => undefined,
 }
 
 /** Before CONNECT. */

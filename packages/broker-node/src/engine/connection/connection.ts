@@ -23,7 +23,7 @@ import { type Counters, DropReason } from '../../counters.ts'
 import type { ConnectionInfo, ReadSink } from '../../ports.ts'
 import type { Client } from '../ground/client.ts'
 import type { CloseHow } from '../ground/close-how.ts'
-import type { DeliveryForm } from '../ground/delivery-form.ts'
+import { type DeliveryForm, formOf } from '../ground/delivery-form.ts'
 import { describe } from '../ground/describe.ts'
 import type { CloseOptions, Outlet } from '../ground/outlet.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
@@ -60,8 +60,8 @@ export interface ConnectionParts {
   readonly sinkOf: (connection: Connection) => PacketSink
 }
 
-/** The other side of a connection. */
-export interface NewSocket {
+/** A stream with what is known of it, as a listener or a program hands it over. */
+export interface AcceptedStream {
   stream: Duplex
   info: ConnectionInfo
   /** The stream is a socket whose bytes come to {@link Connection.reads} and not as `data`. */
@@ -81,7 +81,7 @@ const STREAM: OutputForm = { isSocket: false, reusesChunks: true }
 /** A stream inside this process, which has no address. */
 const INSIDE: OutputForm = { isSocket: false, reusesChunks: false }
 
-function outputFormOf({ info, takesReads }: NewSocket): OutputForm {
+function outputFormOf({ info, takesReads }: AcceptedStream): OutputForm {
   if (takesReads) return SOCKET
   return info.remoteAddress === '' ? INSIDE : STREAM
 }
@@ -104,16 +104,18 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   private readonly onEnded: (connection: Connection) => void
   private bound: Bound = UNBOUND
   // Of `bound`, for those who deliver to many connections: one cache line less to touch on each.
-  private rights: Rights = UNBOUND.rights
+  rights: Rights = UNBOUND.rights
   private speaksV5 = false
   private fitsPlainFrames = false
   private currentPhase: Phase = Phase.awaitingConnect
   private hasBeenOpen = false
   private isDirty = false
   private lastProgressMs: number
+  /** Messages in flight, while somebody wants to know which of them are acknowledged. */
+  private unacked: Map<number, Message> | undefined = undefined
 
   /** @param onEnded - called once, before the sink hears of the end */
-  constructor(parts: ConnectionParts, peer: NewSocket, onEnded: (connection: Connection) => void) {
+  constructor(parts: ConnectionParts, peer: AcceptedStream, onEnded: (connection: Connection) => void) {
     const { stream, info, takesReads } = peer
     const { counters, limits, nowMs } = parts.services
     this.parts = parts
@@ -157,6 +159,11 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
 
   get clientId(): string {
     return this.bound.clientId
+  }
+
+  /** A bridge of MQTT 3.x; see `Terms`. */
+  get isBridge(): boolean {
+    return this.bound.terms.isBridge
   }
 
   get username(): string | undefined {
@@ -232,6 +239,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   onPacketFailure(error: unknown): void {
     if (error instanceof ProtocolError) {
       this.logProtocolError(error)
+      this.parts.services.hooks.failed(this, new Error(error.text))
       this.close(error.reasonCode, error.text)
       return
     }
@@ -292,27 +300,40 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   }
 
   sendPublish(message: Message, form: DeliveryForm, packetId: number): boolean {
-    if (!this.mayDeliver(message, form)) return false
+    if (!this.takesDelivery(form)) return false
+    if (this.rights.filtersForward) return this.sendReviewed(message, form, { packetId, dup: false })
     frame.dup = false
     return this.appendPublish(message, form, packetId)
   }
 
   resendPublish(message: Message, form: DeliveryForm, packetId: number): boolean {
-    if (!this.mayDeliver(message, form)) return false
+    if (!this.takesDelivery(form)) return false
+    if (this.rights.filtersForward) return this.sendReviewed(message, form, { packetId, dup: true })
     frame.dup = true
     return this.appendPublish(message, form, packetId)
   }
 
-  private mayDeliver(message: Message, form: DeliveryForm): boolean {
+  private takesDelivery(form: DeliveryForm): boolean {
     if (this.currentPhase !== Phase.open) return false
-    if (form.qos === 0 && this.output.unsentBytes >= this.limits.outputBufferBytesMax) {
-      this.counters.drop(DropReason.outputFull)
+    return form.qos > 0 || this.hasRoomFor(1)
+  }
+
+  /** Sends what somebody may have kept from this client, or changed for it. */
+  private sendReviewed(message: Message, form: DeliveryForm, exchange: { packetId: number; dup: boolean }): boolean {
+    const reviewed = this.rights.reviewForward(this, message, form.retain)
+    if (reviewed === undefined) {
+      this.counters.drop(DropReason.forwardDenied)
       return false
     }
-    const { rights } = this
-    if (!rights.filtersForward || rights.mayForward(this, message)) return true
-    this.counters.drop(DropReason.forwardDenied)
-    return false
+    const { retain } = reviewed
+    if (form.qos > 0 && reviewed.qos === 0) {
+      frame.dup = false
+      this.appendPublish(reviewed, formOf(0, retain, form.subscriptionIds), 0)
+      // Nothing will be acknowledged: the caller frees the packet id as if nothing had been sent.
+      return false
+    }
+    frame.dup = exchange.dup
+    return this.appendPublish(reviewed, formOf(form.qos, retain, form.subscriptionIds), exchange.packetId)
   }
 
   /** Goes on with {@link frame}, whose DUP is set. */
@@ -346,7 +367,17 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     frame.writeTo(output.target, at)
     this.countPublish(form.qos, 1)
     this.markDirty()
+    if (form.qos > 0 && this.parts.services.hooks.observesAck) {
+      this.unacked ??= new Map()
+      this.unacked.set(packetId, message)
+    }
     return true
+  }
+
+  onAcknowledged(packetId: number, isQos2: boolean): void {
+    const { hooks } = this.parts.services
+    if (hooks.observesAck) hooks.acknowledged(this, packetId, isQos2 ? undefined : this.unacked?.get(packetId))
+    this.unacked?.delete(packetId)
   }
 
   appendRun(run: PublishRun): void {

@@ -1,5 +1,5 @@
 import { ReasonCode } from '@midge/protocol-core'
-import { Connection, type ConnectionParts, type NewSocket } from './connection.ts'
+import { type AcceptedStream, Connection, type ConnectionParts } from './connection.ts'
 
 const DRAIN_SLICE_CONNECTIONS = 200
 const DRAIN_SLICE_PAUSE_MS = 50
@@ -23,7 +23,7 @@ export class Connections {
     return this.all.values()
   }
 
-  accept(peer: NewSocket): Connection {
+  accept(peer: AcceptedStream): Connection {
     const { counters } = this.parts.services
     const connection = new Connection(this.parts, peer, this.onEnded)
     this.all.add(connection)

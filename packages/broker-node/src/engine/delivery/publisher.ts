@@ -78,7 +78,10 @@ export class Publisher implements TickMember {
   publishFrom(source: PublishSource, message: Message, match: Match): void {
     const { counters, hooks, nowMs } = this.services
     if (match.isEmpty) counters.messagesUnmatched++
-    if (hooks.observesPublish) hooks.published(source.client, message)
+    if (hooks.observesPublish) {
+      const held = hooks.published(source.client, message)
+      if (held !== undefined) source.waitFor(held)
+    }
     if (message.qos === 0) {
       this.publishQos0(source, message, match)
       return

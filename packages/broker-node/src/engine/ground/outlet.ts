@@ -29,6 +29,8 @@ export interface Outlet {
   /** The same with DUP: an earlier connection may have sent it. v5 [MQTT-3.3.1-1] */
   resendPublish(message: Message, form: DeliveryForm, packetId: number): boolean
   sendPubrel(packetId: number): void
+  /** The client has acknowledged a message of its own (PUBACK, or PUBCOMP when `isQos2`). */
+  onAcknowledged(packetId: number, isQos2: boolean): void
   /** Appends QoS 0 frames as they came in; only while {@link Outlet.takesPlainFrames}. */
   appendRun(run: PublishRun): void
   /** Appends an encoded QoS 0 frame; only while {@link Outlet.takesPlainFrames}. */

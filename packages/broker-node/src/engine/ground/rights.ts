@@ -1,6 +1,6 @@
-import { type Message, type Permissions, ReasonCode, type SubscribeRequest } from '@midge/protocol-core'
+import { Message, type Permissions, ReasonCode, type SubscribeRequest } from '@midge/protocol-core'
 import type { Client } from './client.ts'
-import type { Hooks, Verdict } from './hooks.ts'
+import type { Hooks, Review, Verdict } from './hooks.ts'
 
 /** What one client may do; bound to its connection by CONNECT. */
 export interface Rights {
@@ -8,11 +8,17 @@ export interface Rights {
   readonly version: number
   /** False while somebody looks at each message of this client, so that its messages may not be handed on in runs. */
   readonly allowRuns: boolean
+  /** True while every message of this client is reviewed; otherwise `mayPublish` is asked once for each topic. */
+  readonly filtersPublish: boolean
+  /** True while the subscriptions of a resumed session have to be asked for again. */
+  readonly filtersSubscribe: boolean
   /** True while this client may not receive everything that it subscribes to: then each delivery is asked for. */
   readonly filtersForward: boolean
   mayPublish(client: Client, message: Message): Verdict
+  reviewPublish(client: Client, message: Message): Review | Promise<Review>
   maySubscribe(client: Client, request: SubscribeRequest): Verdict
-  mayForward(client: Client, message: Message): boolean
+  /** As `Hooks.reviewForward`. */
+  reviewForward(client: Client, message: Message, retain: boolean): Message | undefined
 }
 
 /** The part of the rights that the hooks of the application decide about; the same object for every client. */
@@ -28,6 +34,14 @@ export class HookRights implements Rights {
     return this.hooks.allowRuns
   }
 
+  get filtersPublish(): boolean {
+    return this.hooks.filtersPublish
+  }
+
+  get filtersSubscribe(): boolean {
+    return this.hooks.filtersSubscribe
+  }
+
   get filtersForward(): boolean {
     return this.hooks.filtersForward
   }
@@ -40,8 +54,12 @@ export class HookRights implements Rights {
     return this.hooks.maySubscribe(client, request)
   }
 
-  mayForward(client: Client, message: Message): boolean {
-    return this.hooks.mayForward(client, message)
+  reviewPublish(client: Client, message: Message): Review | Promise<Review> {
+    return this.hooks.reviewPublish(client, message)
+  }
+
+  reviewForward(client: Client, message: Message, retain: boolean): Message | undefined {
+    return this.hooks.reviewForward(client, message, retain)
   }
 }
 
@@ -64,14 +82,26 @@ export class ClientRights implements Rights {
     return this.hooks.allowRuns
   }
 
+  get filtersPublish(): boolean {
+    return this.hooks.filtersPublish
+  }
+
+  get filtersSubscribe(): boolean {
+    return this.hooks.filtersSubscribe
+  }
+
   get filtersForward(): boolean {
     return !this.permissions.allowsAll || this.hooks.filtersForward
   }
 
   mayPublish(client: Client, message: Message): Verdict {
-    const { topicName, qos, retain } = message
-    if (!this.permissions.mayPublish(topicName, qos, retain)) return ReasonCode.notAuthorized
-    return this.hooks.mayPublish(client, message)
+    return this.permits(message) ? this.hooks.mayPublish(client, message) : ReasonCode.notAuthorized
+  }
+
+  reviewPublish(client: Client, message: Message): Review | Promise<Review> {
+    if (!this.permits(message)) return ReasonCode.notAuthorized
+    const review = this.hooks.reviewPublish(client, message)
+    return review instanceof Promise ? review.then(answer => this.permitted(answer)) : this.permitted(review)
   }
 
   maySubscribe(client: Client, request: SubscribeRequest): Verdict {
@@ -79,8 +109,18 @@ export class ClientRights implements Rights {
     return this.hooks.maySubscribe(client, request)
   }
 
-  mayForward(client: Client, message: Message): boolean {
-    if (!this.permissions.mayReceive(message.topicName)) return false
-    return !this.hooks.filtersForward || this.hooks.mayForward(client, message)
+  reviewForward(client: Client, message: Message, retain: boolean): Message | undefined {
+    if (!this.permissions.mayReceive(message.topicName)) return undefined
+    if (this.hooks.filtersForward) return this.hooks.reviewForward(client, message, retain)
+    return message.retain === retain ? message : new Message({ ...message, retain })
+  }
+
+  private permits({ topicName, qos, retain }: Message): boolean {
+    return this.permissions.mayPublish(topicName, qos, retain)
+  }
+
+  /** What a hook has written is still a message of this client. */
+  private permitted(review: Review): Review {
+    return typeof review === 'number' || this.permits(review) ? review : ReasonCode.notAuthorized
   }
 }

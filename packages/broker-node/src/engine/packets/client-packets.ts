@@ -21,7 +21,7 @@ import type { Session } from '../sessions/session.ts'
 import { Authentication } from './authentication.ts'
 import { ConnectHandler, type ConnectParts } from './connect-handler.ts'
 import { InboundPublishes } from './inbound-publishes.ts'
-import type { OpenClient } from './open-client.ts'
+import type { AdmittedClient, OpenClient } from './open-client.ts'
 import { handleSubscribe, handleUnsubscribe, type SubscribeParts } from './subscribe.ts'
 
 const ID_NOT_FOUND: AckRefusal = { reasonCode: ReasonCode.packetIdentifierNotFound }
@@ -105,11 +105,11 @@ export class ClientPackets implements PacketSink {
     if (client === undefined) return undefined
     client.inbound.forget()
     const ending = this.parts.ends.end(client.session, how)
-    this.parts.services.hooks.disconnected(this.connection)
+    this.parts.services.hooks.disconnected(this.connection, client.session.subscriptions.keys())
     return ending
   }
 
-  private onOpened(opened: OpenClient, connack: Properties): void {
+  private onOpened(opened: AdmittedClient, connack: Properties): void {
     this.connect = undefined
     this.client = { ...opened, inbound: new InboundPublishes(this.parts, opened, connack) }
   }

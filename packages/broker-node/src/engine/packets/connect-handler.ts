@@ -14,6 +14,7 @@ import {
   ReasonCode,
   type SessionStore,
   type StoredWill,
+  type Subscription,
 } from '@midge/protocol-core'
 import type { Admitted } from '../../ports.ts'
 import { type Bound, UNBOUND } from '../connection/bound.ts'
@@ -28,7 +29,7 @@ import type { SessionRegistry } from '../sessions/session-registry.ts'
 import type { Authentication } from './authentication.ts'
 import { connackProperties, outboundWindow, outputFormOf, termsOf } from './connect-terms.ts'
 import { type EarlierParts, replaceEarlier } from './earlier-connections.ts'
-import type { OpenClient } from './open-client.ts'
+import type { AdmittedClient } from './open-client.ts'
 import { CONNACK_BODY_BYTES, Refusal, refusalOf, refuse, refuseUndecoded } from './refusal.ts'
 import { leaveEndedGroups, type ResumeParts, resumeSession } from './resume-session.ts'
 
@@ -61,7 +62,7 @@ export class ConnectHandler {
   private readonly parts: ConnectParts
   private readonly connection: Connection
   private readonly authentication: Authentication
-  private readonly onOpened: (client: OpenClient, connack: Properties) => void
+  private readonly onOpened: (client: AdmittedClient, connack: Properties) => void
   /** The one that waits at the door. */
   private pending: Request | undefined = undefined
 
@@ -69,7 +70,7 @@ export class ConnectHandler {
   constructor(
     parts: ConnectParts,
     peer: { connection: Connection; authentication: Authentication },
-    onOpened: (client: OpenClient, connack: Properties) => void,
+    onOpened: (client: AdmittedClient, connack: Properties) => void,
   ) {
     this.parts = parts
     this.connection = peer.connection
@@ -92,7 +93,7 @@ export class ConnectHandler {
     }
     const bound: Bound = {
       ...UNBOUND,
-      clientId: packet.clientId === '' ? `midge-${randomUUID()}` : packet.clientId,
+      clientId: clientIdOf(packet),
       version: packet.version,
       terms: termsOf(packet, services.limits),
     }
@@ -134,12 +135,17 @@ export class ConnectHandler {
     const { hooks, limits } = services
     const { packet } = request
     if (connections.size > limits.connectionsMax) throw new Refusal(ReasonCode.serverBusy, 'too many connections')
+    const clientIdBefore = packet.clientId
     if (!(await hooks.preConnect(connection, packet)))
       throw new Refusal(ReasonCode.notAuthorized, 'refused before CONNECT')
+    // The hook may have written into the packet.
+    const clientId = packet.clientId === clientIdBefore ? request.bound.clientId : clientIdOf(packet)
+    request.bound = { ...request.bound, clientId, terms: termsOf(packet, limits) }
+    connection.bind(request.bound)
     const { username, password, properties } = packet
     this.authentication.begin({
       info: connection.info,
-      clientId: request.bound.clientId,
+      clientId,
       username,
       password,
       method: properties.authenticationMethod,
@@ -175,7 +181,7 @@ export class ConnectHandler {
     await sessions.endingOf(instance, clientId)
     if (connection.isClosed) return
     await sessions.whileOpening(instance, clientId, async hints => {
-      const opened = await this.openInStore(request, will)
+      const opened = await this.withoutRefused(request, await this.openInStore(request, will))
       const session = this.sessionOf(request, opened)
       await this.replaceEarlier(session, opened)
       if (connection.isClosed) {
@@ -210,7 +216,6 @@ export class ConnectHandler {
   /** A will that the client may not publish is refused now: later there would be nobody to tell. */
   private async checkedWill({ packet: { will }, bound }: Request): Promise<StoredWill | undefined> {
     if (will === undefined) return undefined
-    const { connection } = this
     const message = new Message({
       topicName: will.topicName,
       topicBytes: encodeUtf8(will.topicName),
@@ -219,12 +224,19 @@ export class ConnectHandler {
       retain: will.retain,
       properties: will.properties,
       expiresAtMs: 0,
-      publisherId: connection.clientId,
+      publisherId: this.connection.clientId,
     })
-    if ((await bound.rights.mayPublish(connection, message)) !== 0) {
-      throw new Refusal(ReasonCode.notAuthorized, 'will topic not allowed')
-    }
-    return { message, willDelaySeconds: will.willDelaySeconds, messageExpirySeconds: will.messageExpirySeconds ?? -1 }
+    const { willDelaySeconds, messageExpirySeconds = -1 } = will
+    return { message: await this.reviewedWill(bound.rights, message), willDelaySeconds, messageExpirySeconds }
+  }
+
+  private async reviewedWill(rights: Rights, message: Message): Promise<Message> {
+    const review = rights.filtersPublish
+      ? await rights.reviewPublish(this.connection, message)
+      : await rights.mayPublish(this.connection, message)
+    if (typeof review === 'object') return review
+    if (review !== 0) throw new Refusal(ReasonCode.notAuthorized, 'will topic not allowed')
+    return message
   }
 
   private openInStore({ packet, bound }: Request, will: StoredWill | undefined): Promise<OpenedSession> {
@@ -238,6 +250,28 @@ export class ConnectHandler {
       will,
       nowMs: nowMs(),
     })
+  }
+
+  /** What a resumed session was once granted may not be allowed any more: then it is as if it had been unsubscribed. */
+  private async withoutRefused({ bound }: Request, opened: OpenedSession): Promise<OpenedSession> {
+    const { connection } = this
+    const { directory, store } = this.parts.services
+    const { instance, clientId } = bound
+    // Only of hooks: what its permissions do not allow is kept from the client at each delivery.
+    const { rights } = this.parts
+    if (!rights.filtersSubscribe) return opened
+    const subscriptions: Subscription[] = []
+    const refused: string[] = []
+    for (const subscription of opened.subscriptions) {
+      // A copy: a hook may write into it, but what was granted is not changed.
+      const verdict = await rights.maySubscribe(connection, { ...subscription })
+      if (verdict === 0) subscriptions.push(subscription)
+      else refused.push(subscription.topicFilter)
+    }
+    if (refused.length === 0) return opened
+    for (const topicFilter of refused) directory.removeStored(instance, clientId, topicFilter)
+    await store.removeSubscriptions(instance, clientId, opened.epoch, refused)
+    return { ...opened, subscriptions }
   }
 
   private sessionOf({ bound }: Request, opened: OpenedSession): Session {
@@ -279,7 +313,7 @@ export class ConnectHandler {
 
   private resume({ bound, admitted, connack }: Request, session: Session, opened: OpenedSession): void {
     const { rights, terms, instance } = bound
-    const client: OpenClient = {
+    const client: AdmittedClient = {
       connection: this.connection,
       session,
       router: this.parts.routers.of(instance),
@@ -290,4 +324,9 @@ export class ConnectHandler {
     this.onOpened(client, connack)
     resumeSession(this.parts, client, opened)
   }
+}
+
+/** The server chooses for a client that brings none. */
+function clientIdOf({ clientId }: ConnectPacket): string {
+  return clientId === '' ? `midge-${randomUUID()}` : clientId
 }

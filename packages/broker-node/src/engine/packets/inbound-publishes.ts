@@ -22,6 +22,7 @@ import type { AckRefusal, Connection } from '../connection/connection.ts'
 import type { PublishSource } from '../delivery/publish-source.ts'
 import type { Publisher } from '../delivery/publisher.ts'
 import type { Client } from '../ground/client.ts'
+import type { Review } from '../ground/hooks.ts'
 import type { Outlet } from '../ground/outlet.ts'
 import type { Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
@@ -35,7 +36,7 @@ const RELEASE_TIMEOUT_MS = 1000
 
 /** What {@link InboundPublishes} works with. */
 export interface InboundParts {
-  readonly services: Pick<EngineServices, 'counters' | 'limits' | 'nowMs'>
+  readonly services: Pick<EngineServices, 'counters' | 'hooks' | 'limits' | 'nowMs'>
   readonly publisher: Publisher
 }
 
@@ -78,6 +79,8 @@ export class InboundPublishes implements PublishSource {
   private unreleased = 0
   /** When the last of them came that was beyond the Receive Maximum. */
   private exceededAtMs = 0
+  /** What was answered about the frame that waited for it. */
+  private reviewed: Review | undefined = undefined
   private runEntry: TopicEntry | undefined = undefined
   private runChunk: Uint8Array | undefined = undefined
   private runStart = 0
@@ -219,6 +222,7 @@ export class InboundPublishes implements PublishSource {
   forget(): void {
     this.aliases = undefined
     this.topics.clear()
+    this.reviewed = undefined
     this.runEntry = undefined
     this.runChunk = undefined
     this.runCount = 0
@@ -253,18 +257,14 @@ export class InboundPublishes implements PublishSource {
     if (problem !== 0) throw new ProtocolError(problem, 'malformed PUBLISH')
     const { qos } = view
     const entry = this.entryOf(chunk)
+    if (this.rights.filtersPublish) return this.onReviewed(chunk, entry)
     if (entry.rightsVersion !== this.rights.version && !this.askPermission(chunk, entry)) return false
     this.countReceived(qos, 1)
     if (this.plan !== undefined) this.pace(this.plan)
     if (qos > 0 && !this.admit(view.packetId, qos)) return true
-    if (!this.payloadFormatHolds(chunk)) {
-      this.refuse(qos, view.packetId, { reasonCode: ReasonCode.payloadFormatInvalid, text: 'payload is not UTF-8' })
-    } else if (entry.permission !== 0) {
-      parts.services.counters.drop(DropReason.publishDenied)
-      this.refuse(qos, view.packetId, { reasonCode: entry.permission, text: 'publish not allowed' })
-    } else {
-      parts.publisher.publishFrom(this, this.messageOf(chunk, entry), this.matchOf(entry))
-    }
+    if (!this.payloadFormatHolds(chunk)) this.refuseFormat(qos)
+    else if (entry.permission !== 0) this.deny(qos, entry.permission)
+    else parts.publisher.publishFrom(this, this.messageOf(chunk, entry), this.matchOf(entry))
     return true
   }
 
@@ -278,6 +278,67 @@ export class InboundPublishes implements PublishSource {
     if (waitMs === 0) return
     this.parts.services.counters.publishersHeldBack++
     this.connection.waitFor(new Promise(resolve => setTimeout(resolve, waitMs).unref()))
+  }
+
+  /** The packet at hand, which somebody looks at and may rewrite before it is published. */
+  private onReviewed(chunk: Uint8Array, entry: TopicEntry): boolean {
+    const { view } = this
+    const { qos } = view
+    const review = this.reviewOf(chunk, entry)
+    if (review === undefined) return false
+    this.countReceived(qos, 1)
+    if (this.plan !== undefined) this.pace(this.plan)
+    if (qos > 0 && !this.admit(view.packetId, qos)) return true
+    if (!this.payloadFormatHolds(chunk)) this.refuseFormat(qos)
+    else if (typeof review === 'number') this.deny(qos, review)
+    else if (review.qos === qos) this.parts.publisher.publishFrom(this, review, this.router.match(review.topicName))
+    else this.connection.waitFor(this.publishAtOtherQos(review, qos, view.packetId))
+    return true
+  }
+
+  /** @returns `undefined` when the answer takes time and the connection waits for it */
+  private reviewOf(chunk: Uint8Array, entry: TopicEntry): Review | undefined {
+    const { connection, reviewed } = this
+    this.reviewed = undefined
+    if (reviewed !== undefined) return reviewed
+    const answer = this.rights.reviewPublish(connection, this.messageOf(chunk, entry))
+    if (!(answer instanceof Promise)) return answer
+    connection.waitFor(
+      answer.then(review => {
+        this.reviewed = review
+      }),
+    )
+    return undefined
+  }
+
+  /** The client is answered at the QoS of its own packet. */
+  private async publishAtOtherQos(message: Message, qos: Qos, packetId: number): Promise<void> {
+    const { connection, parts } = this
+    const { hooks } = parts.services
+    // [MQTT-4.6.0-2], [MQTT-4.6.0-3]: acknowledgements go out in the order of the messages.
+    if (this.hasPending) await parts.publisher.settled()
+    const held = hooks.observesPublish ? hooks.published(connection, message) : undefined
+    this.onPending(qos, packetId)
+    try {
+      if (!(await parts.publisher.publish(this.instance, message))) {
+        connection.close(ReasonCode.serverBusy, 'store not available')
+        return
+      }
+      await held
+      if (qos > 0) this.acknowledge(qos, packetId)
+    } finally {
+      this.onSettled(packetId)
+    }
+  }
+
+  private deny(qos: Qos, reasonCode: number): void {
+    this.parts.services.counters.drop(DropReason.publishDenied)
+    this.refuse(qos, this.view.packetId, { reasonCode, text: 'publish not allowed' })
+  }
+
+  private refuseFormat(qos: Qos): void {
+    const reasonCode = ReasonCode.payloadFormatInvalid
+    this.refuse(qos, this.view.packetId, { reasonCode, text: 'payload is not UTF-8' })
   }
 
   private countReceived(qos: Qos, count: number): void {

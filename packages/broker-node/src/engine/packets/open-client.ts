@@ -11,7 +11,11 @@ export interface OpenClient {
   /** Of its instance. */
   readonly router: Router
   readonly rights: Rights
-  readonly plan: Plan | undefined
   /** A bridge of MQTT 3.x; see `Terms`. */
   readonly isBridge: boolean
+}
+
+/** The same with CONNACK, when the limits of its publishing take hold. */
+export interface AdmittedClient extends OpenClient {
+  readonly plan: Plan | undefined
 }

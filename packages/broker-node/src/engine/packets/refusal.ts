@@ -14,7 +14,7 @@ import type { EngineServices } from '../ground/services.ts'
 /** Session Present and Reason Code, in bytes. */
 export const CONNACK_BODY_BYTES = 2
 
-type RefusalServices = Pick<EngineServices, 'counters' | 'logger'>
+type RefusalServices = Pick<EngineServices, 'counters' | 'hooks' | 'logger'>
 
 /** Why a CONNECT is turned down. */
 export class Refusal {
@@ -39,6 +39,7 @@ export function refuse(services: RefusalServices, connection: Connection, refusa
     sendIfTaken(connection, reasonCode, properties)
   } else if (returnCodeOf(reasonCode) > 0) connection.send(encodeConnack(version, false, returnCodeOf(reasonCode)))
   countRefusal(services, reasonCode)
+  services.hooks.refused(connection, reasonCode, text)
   connection.shut(text, 'refused')
 }
 
@@ -66,6 +67,7 @@ export function refuseUndecoded(
     connection.send(encodeConnack(version, false, returnCodeOf(error.reasonCode)))
   }
   countRefusal(services, error.reasonCode)
+  services.hooks.failed(connection, new Error(error.text))
   connection.shut(error.text, 'refused')
 }
 

@@ -40,7 +40,7 @@ export function resumeSession(parts: ResumeParts, client: OpenClient, opened: Op
   for (const { topicFilter } of opened.subscriptions) {
     if (parseShare(topicFilter) !== undefined) resumeGroup(parts, session, topicFilter)
   }
-  hooks.ready(connection)
+  hooks.ready(connection, opened.sessionPresent)
 }
 
 function resumeGroup({ groups }: ResumeParts, session: Session, group: string): void {

@@ -6,10 +6,8 @@ import {
   ProtocolError,
   parseShare,
   ReasonCode,
-  type SubscribePacket,
   type SubscribeRequest,
   type Subscription,
-  type UnsubscribePacket,
 } from '@midge/protocol-core'
 import type { GroupQueues } from '../delivery/group-queues.ts'
 import type { Publisher } from '../delivery/publisher.ts'
@@ -32,6 +30,20 @@ interface SubscribingClient extends OpenClient {
   readonly inbound: Pick<InboundPublishes, 'hasPending'>
 }
 
+/** What is to be subscribed to; the answer is only sent when there is a packet id. */
+export interface SubscribeWish {
+  readonly requests: SubscribeRequest[]
+  /** v5 Subscription Identifier; 0 when absent. */
+  readonly subscriptionId: number
+  readonly packetId: number | undefined
+}
+
+/** What is to be unsubscribed from; the answer is only sent when there is a packet id. */
+export interface UnsubscribeWish {
+  readonly topicFilters: string[]
+  readonly packetId: number | undefined
+}
+
 /** A filter that was granted, and whether the session did not have it before. */
 interface Granted {
   subscription: Subscription
@@ -45,28 +57,28 @@ interface Granted {
 export async function handleSubscribe(
   parts: SubscribeParts,
   client: SubscribingClient,
-  packet: SubscribePacket,
+  wish: SubscribeWish,
 ): Promise<void> {
   const { connection, session } = client
   const { publisher, services } = parts
-  checkAnswer(client, packet.requests.length)
+  if (wish.packetId !== undefined) checkAnswer(client, wish.requests.length)
   // Packets take effect in order: what this client published before is stored first.
   if (client.inbound.hasPending) await publisher.settled()
   const codes: number[] = []
   const granted: Granted[] = []
-  for (const request of packet.requests) {
+  for (const request of wish.requests) {
     const code = await decide(parts, client, request)
     // The session has been taken apart meanwhile: nothing may be added to it.
     if (connection.isClosed) return
     codes.push(code)
     if (code > 2) continue
     if (client.isBridge) askForBridge(request)
-    granted.push(grant(parts, client, subscriptionOf(request, code, packet.subscriptionId)))
+    granted.push(grant(parts, client, subscriptionOf(request, code, wish.subscriptionId)))
   }
   await announce(parts, client, granted)
   if (connection.isClosed) return
-  connection.send(encodeSuback(connection.version, packet.packetId, codes))
-  services.hooks.subscribed(connection, packet.requests)
+  if (wish.packetId !== undefined) connection.send(encodeSuback(connection.version, wish.packetId, codes))
+  services.hooks.subscribed(connection, wish.requests, codes)
   // A retained message that is still on its way into the store belongs to what this subscriber has to see.
   await publisher.settled()
   session.queueReplay(() => serve(parts, client, granted))
@@ -160,15 +172,15 @@ async function serve(parts: SubscribeParts, { connection, session }: OpenClient,
 export async function handleUnsubscribe(
   parts: SubscribeParts,
   client: OpenClient,
-  packet: UnsubscribePacket,
+  wish: UnsubscribeWish,
 ): Promise<void> {
   const { counters, directory, hooks, limits, store } = parts.services
   const { connection, router, session } = client
   const { instance, clientId, epoch } = session
-  checkAnswer(client, packet.topicFilters.length)
+  if (wish.packetId !== undefined) checkAnswer(client, wish.topicFilters.length)
   const codes: number[] = []
   const removed: string[] = []
-  for (const topicFilter of packet.topicFilters) {
+  for (const topicFilter of wish.topicFilters) {
     if (checkTopicFilter(topicFilter, limits.topicLevelsMax) !== 0) {
       codes.push(ReasonCode.topicFilterInvalid)
     } else if (session.subscriptions.delete(topicFilter)) {
@@ -188,6 +200,6 @@ export async function handleUnsubscribe(
     await directory.settled()
   }
   await parts.groups.leave(instance, removed)
-  connection.send(encodeUnsuback(connection.version, packet.packetId, codes))
-  hooks.unsubscribed(connection, removed)
+  if (wish.packetId !== undefined) connection.send(encodeUnsuback(connection.version, wish.packetId, codes))
+  hooks.unsubscribed(connection, wish.topicFilters)
 }

@@ -62,23 +62,34 @@ export class Router {
   }
 
   addLive(member: GroupMember, subscription: Subscription): void {
-    this.version++
     if (parseShare(subscription.topicFilter) === undefined) {
-      this.index.add(subscription.topicFilter, member, { kind: 'live', subscriber: member, subscription })
+      this.addSubscriber(member, subscription)
     } else {
+      this.version++
       this.openGroup(subscription.topicFilter).addMember(member, subscription.qos)
     }
   }
 
   removeLive(member: GroupMember, topicFilter: string): void {
-    this.version++
     const group = this.groups.get(topicFilter)
     if (group === undefined) {
-      this.index.remove(topicFilter, member)
+      this.removeSubscriber(member, topicFilter)
     } else {
+      this.version++
       group.removeMember(member)
       this.closeGroup(group)
     }
+  }
+
+  /** A receiver of a filter that is not shared. */
+  addSubscriber(subscriber: Subscriber, subscription: Subscription): void {
+    this.version++
+    this.index.add(subscription.topicFilter, subscriber, { kind: 'live', subscriber, subscription })
+  }
+
+  removeSubscriber(subscriber: Subscriber, topicFilter: string): void {
+    this.version++
+    this.index.remove(topicFilter, subscriber)
   }
 
   /**

@@ -5,6 +5,7 @@ import { formOf } from '../ground/delivery-form.ts'
 import type { GroupMember } from '../ground/subscriber.ts'
 import { ScriptedOutlet } from '../testing/scripted-outlet.ts'
 import { subscription, testMessage, testServices } from '../testing/test-services.ts'
+import { openStored, testSession } from '../testing/test-session.ts'
 import type { GroupWork } from './group-work.ts'
 import { Session, type SessionFields } from './session.ts'
 
@@ -185,4 +186,38 @@ test('replays run one after the other, one that fails stops none, and live messa
   assert.deepEqual(order, ['first', 'second'])
   assert.equal(outlet.failures.length, 1)
   assert.equal(session.wasDeliveredLive('live'), false)
+})
+
+test('the outlet is told what the client has acknowledged for good: PUBACK, and PUBCOMP but not PUBREC', async () => {
+  const { session, outlet } = await open()
+  session.sendOrWait(testMessage('t', '1'), QOS1)
+  session.sendOrWait(testMessage('t', '2'), QOS2)
+  const [first = 0, second = 0] = outlet.sent.map(({ packetId }) => packetId)
+  session.onPuback(first)
+  session.onPubrec(second, 0)
+  assert.deepEqual(outlet.acknowledged, [first])
+  session.onPubcomp(second)
+  assert.deepEqual(outlet.acknowledged, [first, -second])
+})
+
+test('while somebody wants to know of acknowledgements, no packet id is given away for a shared frame', async () => {
+  const services = await testServices()
+  const { session } = testSession(services)
+  assert.notEqual(session.takeIdForQos1(), 0)
+  services.hooks.observesAck = true
+  assert.equal(session.takeIdForQos1(), 0)
+})
+
+test('a message to one client alone goes through the queue of a stored session and survives its connection', async () => {
+  const services = await testServices()
+  const { session, outlet } = await openStored(services)
+  await session.send(testMessage('t', 'zero', { qos: 0 }))
+  await session.send(testMessage('t', 'one', { qos: 1 }))
+  assert.deepEqual(outlet.payloads, ['zero', 'one'])
+  const { instance, clientId, epoch } = session
+  const kept = await services.store.readQueue(instance, clientId, epoch, 1, 10)
+  assert.deepEqual(
+    kept.map(({ message }) => Buffer.from(message.payload).toString()),
+    ['one'],
+  )
 })

@@ -4,6 +4,7 @@ import {
   PacketIdPool,
   type Qos,
   remainingExpirySeconds,
+  type Store,
   type Subscription,
   type TakenEntry,
 } from '@midge/protocol-core'
@@ -36,7 +37,8 @@ export type AckOutcome = 'done' | 'unknown' | 'mismatch'
 
 /** What all sessions of the node work with. */
 export interface SessionParts extends QueueReaderParts {
-  readonly services: QueueReaderParts['services'] & Pick<EngineServices, 'limits'>
+  readonly services: QueueReaderParts['services'] &
+    Pick<EngineServices, 'hooks' | 'limits'> & { readonly store: Pick<Store, 'commit'> }
   readonly groups: GroupWork
 }
 
@@ -106,11 +108,26 @@ export class Session implements GroupMember {
     return !this.waiting.isEmpty || (this.queue !== undefined && this.queue.length >= QUEUE_BACKLOG_MIN)
   }
 
-  /** Sends to this client alone, outside its subscriptions. */
-  send(message: Message): void {
-    const form = formOf(message.qos, message.retain, undefined)
-    if (message.qos === 0) this.outlet.sendPublish(message, form, 0)
-    else this.sendOrWait(message, form)
+  /**
+   * Sends to this client alone, outside its subscriptions; at QoS 1 and 2 through the queue of a stored session, so that
+   * the message survives the connection. Rejects with the store's error.
+   */
+  async send(message: Message): Promise<void> {
+    const { qos, retain } = message
+    const form = formOf(qos, retain, undefined)
+    if (qos === 0) this.outlet.sendPublish(message, form, 0)
+    else if (this.queue === undefined) this.sendOrWait(message, form)
+    else await this.sendQueued(this.queue, message, form)
+  }
+
+  private async sendQueued(queue: QueueReader, message: Message, form: DeliveryForm): Promise<void> {
+    const { counters, store } = this.parts.services
+    const target = { clientId: this.clientId, ...form }
+    const item = { instance: this.instance, message, sessions: [target], groups: [], retain: false, inbound: undefined }
+    const [result] = await store.commit([item])
+    const seq = result?.seqs[0] ?? 0
+    if (seq > 0) queue.onCommitted(seq, message, form)
+    else counters.drop(DropReason.queueFull)
   }
 
   /** Sends a message of a session without a queue at QoS 1 or 2, or keeps it until the window has room. */
@@ -252,7 +269,8 @@ export class Session implements GroupMember {
 
   /** Takes a packet id for a message that the caller writes itself. @returns 0 when the message has to wait */
   takeIdForQos1(): number {
-    if (!this.waiting.isEmpty || this.windowRoom <= 0) return 0
+    // What is kept until its acknowledgement is sent by `sendOrWait`.
+    if (!this.waiting.isEmpty || this.windowRoom <= 0 || this.parts.services.hooks.observesAck) return 0
     const packetId = this.packetIds.take()
     if (packetId !== 0) this.inflight++
     return packetId
@@ -301,6 +319,7 @@ export class Session implements GroupMember {
   private complete(packetId: number): void {
     const flow = this.flows.get(packetId)
     this.finish(packetId)
+    this.outlet.onAcknowledged(packetId, flow?.qos === 2)
     if (flow !== undefined && flow.group !== '') this.parts.groups.ack(this, flow.group, flow.seq)
     else this.queue?.onAcked(packetId)
   }

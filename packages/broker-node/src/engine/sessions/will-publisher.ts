@@ -52,7 +52,7 @@ export class WillPublisher {
     const isStored = await publisher.publish(due.instance, new Message({ ...message, expiresAtMs }))
     if (!isStored) return false
     services.counters.willsPublished++
-    services.hooks.published(undefined, message)
+    void services.hooks.published(undefined, message)
     await this.confirm(due)
     return true
   }

@@ -24,6 +24,8 @@ export class ScriptedOutlet implements Outlet {
   takesPublish = true
   readonly sent: SentPublish[] = []
   readonly pubrels: number[] = []
+  /** Packet ids, those of QoS 2 negative. */
+  readonly acknowledged: number[] = []
   /** Frames appended as they are, and how many messages they hold. */
   readonly frames: { bytes: Uint8Array; count: number }[] = []
   readonly patched: number[] = []
@@ -45,6 +47,10 @@ export class ScriptedOutlet implements Outlet {
 
   sendPubrel(packetId: number): void {
     this.pubrels.push(packetId)
+  }
+
+  onAcknowledged(packetId: number, isQos2: boolean): void {
+    this.acknowledged.push(isQos2 ? -packetId : packetId)
   }
 
   appendRun(run: PublishRun): void {

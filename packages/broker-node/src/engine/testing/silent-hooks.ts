@@ -5,6 +5,9 @@ import type { Hooks, Verdict } from '../ground/hooks.ts'
 export class SilentHooks implements Hooks {
   allowRuns = true
   observesPublish = false
+  observesAck = false
+  filtersPublish = false
+  filtersSubscribe = false
   filtersForward = false
   readonly publishedMessages: Message[] = []
 
@@ -20,15 +23,21 @@ export class SilentHooks implements Hooks {
     return 0
   }
 
-  mayForward(): boolean {
-    return true
+  reviewPublish(_client: unknown, message: Message): Message {
+    return message
   }
 
-  published(_client: unknown, message: Message): void {
+  reviewForward(_client: unknown, message: Message): Message {
+    return message
+  }
+
+  published(_client: unknown, message: Message): undefined {
     this.publishedMessages.push(message)
   }
 
+  acknowledged(): void {}
   connected(): void {}
+  refused(): void {}
   ready(): void {}
   disconnected(): void {}
   subscribed(): void {}

@@ -1,0 +1,53 @@
+import type { Message } from '@midge/protocol-core'
+import type { Outlet } from '../ground/outlet.ts'
+import type { Subscriber } from '../ground/subscriber.ts'
+
+/**
+ * A part of this program as one of the receivers of messages on this node, like a client without a socket: every
+ * message comes by itself, at the QoS and with the RETAIN at which it was published.
+ */
+export class ProgramSubscriber implements Subscriber, Outlet {
+  readonly clientId = ''
+  readonly isStored = false
+  readonly isClosed = false
+  readonly isV5 = false
+  readonly isBehind = false
+  readonly acceptsQueued = true
+  readonly takesPlainFrames = false
+  private readonly deliver: (message: Message) => void
+
+  /** @param deliver - called in the tick of the message, whose bytes may be a view of what was read; must not throw */
+  constructor(deliver: (message: Message) => void) {
+    this.deliver = deliver
+  }
+
+  get outlet(): Outlet {
+    return this
+  }
+
+  sendPublish(message: Message): boolean {
+    this.deliver(message)
+    return true
+  }
+
+  resendPublish(message: Message): boolean {
+    return this.sendPublish(message)
+  }
+
+  sendOrWait(message: Message): void {
+    this.deliver(message)
+  }
+
+  takeIdForQos1(): number {
+    return 0
+  }
+
+  noteLiveRetained(): void {}
+  sendPubrel(): void {}
+  onAcknowledged(): void {}
+  appendRun(): void {}
+  appendFrame(): void {}
+  appendPatched(): void {}
+  close(): void {}
+  onStoreFailure(): void {}
+}
