@@ -2,10 +2,15 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
+import type { RedisRoom } from '../redis/room.ts'
+import { memoryLogger } from '../testing/redis-room.ts'
 import { startRedis, type TestRedis } from '../testing/redis-server.ts'
 import { startProxy } from '../testing/tcp-proxy.ts'
-import type { BroadcastBus } from './broadcast-bus.ts'
+import { type BroadcastBus, createBroadcastBus } from './broadcast-bus.ts'
+import { clusterScripts } from './cluster-scripts.ts'
 import { joinCluster, startNode, until } from './testing/test-node.ts'
+
+const CHANNEL = 'test:own'
 
 let redis: TestRedis
 before(async () => {
@@ -18,6 +23,19 @@ async function publish(channel: string, message: string | Buffer): Promise<void>
   const cli = promisify(execFile)('redis-cli', ['-p', String(redis.port), '-x', 'PUBLISH', channel])
   cli.child.stdin?.end(message)
   await cli
+}
+
+/** A bus beside the one for control messages, over the links of a node. */
+async function openBus({ room, log }: { room: RedisRoom; log: string[] }): Promise<BroadcastBus> {
+  const commands = room.commandLink('own-bus', clusterScripts())
+  await commands.whenReady(new AbortController().signal)
+  return createBroadcastBus({
+    commands,
+    listener: room.listener(),
+    channels: [{ name: CHANNEL, hasEcho: false }],
+    channelOf: () => CHANNEL,
+    logger: memoryLogger(log),
+  })
 }
 
 interface Event {
@@ -43,7 +61,7 @@ function emit(mq: BroadcastBus, topic: string, payload: unknown): Promise<void> 
 test('events of an emitter reach all nodes once, by the topics of MQTT, with any bytes', async t => {
   const nodes = ['a', 'b'].map(nodeId => joinCluster(redis.url, nodeId))
   t.after(() => Promise.all(nodes.map(node => node.stop())))
-  const [a, b] = nodes.map(node => node.cluster.openMq())
+  const [a, b] = await Promise.all(nodes.map(openBus))
   assert.ok(a && b)
   const [all, exact, deep, removed]: Event[][] = [[], [], [], []]
   assert.ok(all && exact && deep && removed)
@@ -73,7 +91,7 @@ test('events of an emitter reach all nodes once, by the topics of MQTT, with any
 test('what cannot be read on a channel ends nobody, and is told', async t => {
   const [a, b] = await Promise.all([startNode(redis.url, 'a'), startNode(redis.url, 'b')])
   t.after(() => Promise.all([a.stop(), b.stop()]))
-  const mq = a.cluster.openMq()
+  const mq = await openBus(a)
   const events: Event[] = []
   await listen(mq, '#', events)
   const junk = [
@@ -88,10 +106,10 @@ test('what cannot be read on a channel ends nobody, and is told', async t => {
   ]
   // {"msg": {"topic": 5}} and {"msg": null} in msgpack: well-formed and of no use.
   junk.push(Buffer.from('81a36d736781a5746f70696305', 'hex'), Buffer.from('81a36d7367c0', 'hex'))
-  for (const channel of ['test:bus:all', 'test:bus:node:a', 'test:mq']) {
+  for (const channel of ['test:bus:all', 'test:bus:node:a', CHANNEL]) {
     for (const message of junk) await publish(channel, message)
   }
-  const peer = b.cluster.openMq()
+  const peer = await openBus(b)
   await listen(peer, 'x', [])
   await emit(peer, 'works', 'still')
   await until('the event', () => events.some(({ topic }) => topic === 'works'))
@@ -108,10 +126,10 @@ test('a node that has gone deaf hears again within a few seconds, without losing
     await Promise.all([a.stop(), b.stop()])
     await proxy.stop()
   })
-  const mq = a.cluster.openMq()
+  const mq = await openBus(a)
   const events: Event[] = []
   await listen(mq, '#', events)
-  const peer = b.cluster.openMq()
+  const peer = await openBus(b)
   await listen(peer, '#', [])
   proxy.deafenSubscribers()
   await until('it is noticed', () => a.log.some(line => line.includes('redis.deaf')), { timeoutMs: 3_000 })

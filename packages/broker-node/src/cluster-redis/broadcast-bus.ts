@@ -18,7 +18,7 @@ export interface BroadcastBusOptions {
   logger: Logger
 }
 
-/** An emitter whose events reach all nodes: the interface of mqemitter, which Aedes knows as its `mq`. */
+/** An emitter whose events reach all nodes. */
 export type BroadcastBus = mqemitterRedis.MQEmitterRedis
 
 /**

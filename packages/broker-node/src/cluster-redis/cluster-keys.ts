@@ -51,9 +51,4 @@ export class ClusterKeys {
   bus(topic: string): string {
     return `${this.prefix}bus:${topic}`
   }
-
-  /** Channel of the emitter that Aedes' own events travel on. */
-  mq(): string {
-    return `${this.prefix}mq`
-  }
 }

@@ -3,7 +3,6 @@ import type { Directory, NodeLink } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 import { RetryGate } from '../redis/retry-gate.ts'
 import type { RedisRoom } from '../redis/room.ts'
-import { type BroadcastBus, createBroadcastBus } from './broadcast-bus.ts'
 import { ClusterKeys } from './cluster-keys.ts'
 import { clusterScripts } from './cluster-scripts.ts'
 import { ControlBus } from './control-bus.ts'
@@ -27,11 +26,6 @@ export interface RedisClusterOptions extends LinkReports {
 export interface RedisCluster {
   directory: Directory & Pick<RedisDirectory, 'sizes' | 'summaries'>
   link: NodeLink & Pick<RedisNodeLink, 'framesSent' | 'framesReceived'>
-  /**
-   * Opens an emitter whose events reach every node that has opened one: what Aedes calls `mq`. Events are lost while Redis
-   * is away or a node is not there; `close` only ends the emitter.
-   */
-  openMq(): BroadcastBus
   /** Leaves the cluster; `directory.stop` and `link.stop` are part of it. */
   stop(): Promise<void>
 }
@@ -65,14 +59,6 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     takeoverAnswerMs: timings.takeoverAnswerMs,
     logger,
   })
-  const openMq = (): BroadcastBus =>
-    createBroadcastBus({
-      commands: redis,
-      listener: room.listener(),
-      channels: [{ name: keys.mq(), hasEcho: false }],
-      channelOf: () => keys.mq(),
-      logger,
-    })
   const stop = async (): Promise<void> => {
     await directory.stop()
     gate.stop()
@@ -80,7 +66,7 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     inboxLink.disconnect()
     await redis.stop()
   }
-  return { directory, link, openMq, stop }
+  return { directory, link, stop }
 }
 
 function reportsOf({ onDropped, onGap, onUnreadable }: LinkReports): LinkReports {
