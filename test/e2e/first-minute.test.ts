@@ -60,3 +60,47 @@ it('npm start and midge start open the same listeners, and one node counts as on
   assert.doesNotMatch(byNpm.node.stdout, /WebSocket|\boff\b|\bAPI\b/)
   assert.doesNotMatch(byCommand.node.stdout, /Password/)
 })
+
+/** An option that has a node run this module before its own. */
+function preload(module: string): string {
+  return `--import=data:text/javascript,${encodeURIComponent(module)}`
+}
+
+/** Tells of every full collection that somebody asked for. */
+const TELL_OF_COLLECTIONS = `
+  import { constants, PerformanceObserver } from 'node:perf_hooks'
+  const isAskedFor = ({ kind, flags }) =>
+    kind === constants.NODE_PERFORMANCE_GC_MAJOR && (flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) !== 0
+  new PerformanceObserver(list => {
+    for (const { detail } of list.getEntries()) if (isAskedFor(detail)) console.error('collected')
+  }).observe({ entryTypes: ['gc'] })
+`
+const FAIL_COLLECTIONS = `
+  import { syncBuiltinESMExports } from 'node:module'
+  import vm from 'node:vm'
+  vm.runInNewContext = () => {
+    console.error('asked')
+    throw new Error('no new context here')
+  }
+  syncBuiltinESMExports()
+`
+
+it('a node leaves no garbage of its start for its first clients', async () => {
+  const { node } = await startFresh(preload(TELL_OF_COLLECTIONS), 'packages/broker-node/bin/midge.js', 'start')
+  await until(
+    'a collection',
+    () => node.stderr.includes('collected'),
+    5000,
+    () => node.tail(),
+  )
+  assert.equal(node.stderr, 'collected\n')
+  node.kill('SIGTERM')
+  assert.deepEqual(await node.end(), { code: 0, signal: null })
+})
+
+it('a node starts also where the garbage of its start cannot be collected', async () => {
+  const { node } = await startFresh(preload(FAIL_COLLECTIONS), 'packages/broker-node/bin/midge.js', 'start')
+  assert.equal(node.stderr, 'asked\n')
+  node.kill('SIGTERM')
+  assert.deepEqual(await node.end(), { code: 0, signal: null })
+})
