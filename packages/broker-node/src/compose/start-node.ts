@@ -13,7 +13,6 @@ import { planListeners } from './listener-plan.ts'
 import { ComposedNode, type NodeParts } from './node.ts'
 import { statusSources } from './node-status.ts'
 import { openBacking } from './open-backing.ts'
-import { collectStartUpGarbage } from './start-up-garbage.ts'
 
 /**
  * Builds a node from its configuration and starts it: health first, then store and cluster, then the listeners.
@@ -56,7 +55,6 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
     await broker.start()
     await backing.recover()
     broker.core.pokeSweeper()
-    collectStartUpGarbage()
     for (const options of planListeners(config))
       parts.listeners.push(await startListener(options, broker, logger, counters))
   } catch (error) {
