@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { type Directory, type DirectoryListener, RouteInterest } from '../ports/directory.ts'
 import type { StoredSubscription, Subscription } from '../ports/subscription.ts'
-import { type Directory, type DirectoryListener, RouteInterest } from '../ports.ts'
 
 /** A directory that has not been started, and how to get rid of it. */
 export interface DirectoryUnderTest {
