@@ -48,6 +48,7 @@ export class ProgramSubscriber implements Subscriber, Outlet {
   appendRun(): void {}
   appendFrame(): void {}
   appendPatched(): void {}
+  appendPlain(): void {}
   close(): void {}
   onStoreFailure(): void {}
 }

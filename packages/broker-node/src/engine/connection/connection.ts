@@ -14,6 +14,7 @@ import {
   type ProtocolVersion,
   PublishFrame,
   type PublishRun,
+  patchPacketId,
   type Qos,
   ReasonCode,
   remainingExpirySeconds,
@@ -27,6 +28,7 @@ import { type DeliveryForm, formOf } from '../ground/delivery-form.ts'
 import { describe } from '../ground/describe.ts'
 import type { CloseOptions, Outlet } from '../ground/outlet.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
+import type { PlainFrame } from '../ground/plain-frame.ts'
 import type { Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { Flushable, FlushList } from '../ground/tick.ts'
@@ -34,7 +36,7 @@ import { type Bound, UNBOUND } from './bound.ts'
 import { copyPatched } from './frame-copy.ts'
 import { FrameInput, type InputOwner } from './frame-input.ts'
 import type { Linger } from './linger.ts'
-import { OutputBuffer, type OutputForm } from './output-buffer.ts'
+import { copyBytes, OutputBuffer, type OutputForm } from './output-buffer.ts'
 import { Phase } from './phase.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
@@ -397,6 +399,16 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   appendPatched(encoded: Uint8Array, packetId: number): void {
     const at = this.output.reserve(encoded.length)
     copyPatched(encoded, this.output.target, at, packetId)
+    this.countPublish(1, 1)
+    this.markDirty()
+  }
+
+  appendPlain(plain: PlainFrame, packetId: number): void {
+    const { start, end } = plain
+    const at = this.output.reserve(end - start)
+    const { target } = this.output
+    copyBytes(plain.bytes, start, end, target, at)
+    patchPacketId(target, at + plain.packetIdAt - start, packetId)
     this.countPublish(1, 1)
     this.markDirty()
   }

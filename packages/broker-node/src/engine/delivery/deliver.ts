@@ -1,7 +1,8 @@
 import { EMPTY_BYTES, type Message, PublishFrame, type PublishRun, remainingExpirySeconds } from '@midge/protocol-core'
 import { type DeliveryForm, FORM_SLOTS, formOf, formSlot } from '../ground/delivery-form.ts'
+import type { PlainFrame } from '../ground/plain-frame.ts'
 import type { GroupMember, Subscriber } from '../ground/subscriber.ts'
-import type { LiveTarget, Match } from '../routing/match.ts'
+import type { DeliveryOptions, LiveTarget, Match } from '../routing/match.ts'
 
 /** Subscribers from which on a frame is encoded once and copied, instead of being encoded for each. */
 const SHARED_FRAME_TARGETS_MIN = 3
@@ -58,11 +59,43 @@ export function deliverFrames(message: Message, match: Match, nowMs: () => numbe
     const target = live[i] as LiveTarget
     const { subscriber } = target
     const options = target.optionsFor(message.publisherId, subscriber.clientId)
-    if (options === undefined) continue
-    const form = options.formFor(message.qos, message.retain)
-    if (message.retain) subscriber.noteLiveRetained(message.topicName)
-    if (form.qos === 0 || !subscriber.isStored) deliverTo(subscriber, message, form, shared)
+    if (options !== undefined) deliverBy(options, subscriber, message, shared)
   }
+}
+
+/** The same for a frame that goes on as it came to every subscriber that takes it so. */
+export function deliverPlain(frame: PlainFrame, match: Match): void {
+  const { live } = match
+  let message: Message | undefined
+  for (let i = 0; i < live.length; i++) {
+    const target = live[i] as LiveTarget
+    const { subscriber } = target
+    const options = target.optionsFor(frame.publisherId, subscriber.clientId)
+    if (options === undefined) continue
+    const packetId = takesPlain(frame, options, subscriber) ? subscriber.takeIdForQos1() : 0
+    if (packetId !== 0) {
+      subscriber.outlet.appendPlain(frame, packetId)
+      continue
+    }
+    message ??= frame.toMessage()
+    deliverBy(options, subscriber, message, undefined)
+  }
+}
+
+function takesPlain(frame: PlainFrame, options: DeliveryOptions, { isStored, outlet }: Subscriber): boolean {
+  if (options.qos === 0 || options.subscriptionIds !== undefined || isStored) return false
+  return outlet.isV5 === frame.isV5 && outlet.takesPlainFrames
+}
+
+function deliverBy(
+  options: DeliveryOptions,
+  subscriber: Subscriber,
+  message: Message,
+  shared: SharedFrames | undefined,
+): void {
+  const form = options.formFor(message.qos, message.retain)
+  if (message.retain) subscriber.noteLiveRetained(message.topicName)
+  if (form.qos === 0 || !subscriber.isStored) deliverTo(subscriber, message, form, shared)
 }
 
 function deliverTo(

@@ -9,12 +9,13 @@ import {
   type SessionTarget,
 } from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
+import type { PlainFrame } from '../ground/plain-frame.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { TickMember } from '../ground/tick.ts'
 import type { Match } from '../routing/match.ts'
 import type { Routers } from '../routing/routers.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
-import { deliverFrames, deliverRun, deliverToMember } from './deliver.ts'
+import { deliverFrames, deliverPlain, deliverRun, deliverToMember } from './deliver.ts'
 import type { Forwarder } from './forwarder.ts'
 import type { PublishSource } from './publish-source.ts'
 
@@ -72,6 +73,21 @@ export class Publisher implements TickMember {
     }
     deliverRun(run, match)
     forwarder.forwardRun(instance, run, match)
+  }
+
+  /**
+   * The PUBLISH that a client of this node has at hand, when it concerns nothing but sessions without a store on this
+   * node: it is acknowledged and delivered as it came.
+   * @returns false when it has to be published as a message
+   */
+  passOn(source: PublishSource, frame: PlainFrame, match: Match): boolean {
+    const { counters, hooks } = this.services
+    // A message that overtakes an earlier one of the same publisher which is still being stored would break the order.
+    if (!match.isLocal || source.hasPending || hooks.observesPublish || this.parts.forwarder.sendsToAll) return false
+    if (match.isEmpty) counters.messagesUnmatched++
+    source.acknowledge(1, source.packetId)
+    deliverPlain(frame, match)
+    return true
   }
 
   /** The PUBLISH that a client of this node has at hand; it is acknowledged when it is owned. */

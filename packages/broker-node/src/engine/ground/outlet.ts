@@ -1,5 +1,6 @@
 import type { Message, PublishRun } from '@midge/protocol-core'
 import type { DeliveryForm } from './delivery-form.ts'
+import type { PlainFrame } from './plain-frame.ts'
 
 /** More than a reason code for the end of a connection. */
 export interface CloseOptions {
@@ -37,6 +38,8 @@ export interface Outlet {
   appendFrame(frame: Uint8Array): void
   /** Appends an encoded QoS 1 frame under a packet id of this client; only while {@link Outlet.takesPlainFrames}. */
   appendPatched(frame: Uint8Array, packetId: number): void
+  /** Appends a frame as it came, under a packet id of this client; only while {@link Outlet.takesPlainFrames}. */
+  appendPlain(frame: PlainFrame, packetId: number): void
   /** Ends the connection; a v5 client that has its CONNACK is told why. v5 section 3.14 */
   close(reasonCode: number, reason: string, options?: CloseOptions): void
   /** The store did not answer, or has a newer owner for the session: nothing may be acknowledged any more. */

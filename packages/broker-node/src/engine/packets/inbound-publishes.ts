@@ -2,6 +2,7 @@ import {
   checkTopicName,
   decodePublish,
   decodeUtf8,
+  EMPTY_BYTES,
   InboundTopicAliases,
   type InstanceName,
   isValidUtf8,
@@ -24,6 +25,7 @@ import type { Publisher } from '../delivery/publisher.ts'
 import type { Client } from '../ground/client.ts'
 import type { Review } from '../ground/hooks.ts'
 import type { Outlet } from '../ground/outlet.ts'
+import { PLAIN_FIRST_BYTE, PlainFrame } from '../ground/plain-frame.ts'
 import type { Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { Match } from '../routing/match.ts'
@@ -65,6 +67,8 @@ export class InboundPublishes implements PublishSource {
   /** Only of a client whose rate is limited. */
   private readonly plan: Plan | undefined
   private readonly view = new PublishView()
+  /** Of a client that publishes at QoS 1. */
+  private plain: PlainFrame | undefined = undefined
   private readonly topics = new TopicEntries()
   private aliases: InboundTopicAliases<TopicEntry> | undefined
   /** Messages on their way into the store. */
@@ -85,7 +89,7 @@ export class InboundPublishes implements PublishSource {
   private hasAsked = false
   private rightsVersion = 0
   private filtersPublish = false
-  private mayRun = false
+  private allowsRuns = false
   private runEntry: TopicEntry | undefined = undefined
   private runChunk: Uint8Array | undefined = undefined
   private runStart = 0
@@ -189,7 +193,7 @@ export class InboundPublishes implements PublishSource {
     this.hasAsked = true
     this.rightsVersion = rights.version
     this.filtersPublish = rights.filtersPublish
-    this.mayRun = rights.allowRuns && this.plan === undefined
+    this.allowsRuns = rights.allowRuns
   }
 
   private deliverRun(): void {
@@ -260,7 +264,7 @@ export class InboundPublishes implements PublishSource {
   /** The topic of a QoS 0 frame without RETAIN and properties, when it is known that the client may publish to it. */
   private entryOfPlain(chunk: Uint8Array, bodyStart: number, bodyEnd: number): TopicEntry | undefined {
     const topicStart = bodyStart + 2
-    if (!this.mayRun || topicStart > bodyEnd) return undefined
+    if (!this.allowsRuns || this.plan !== undefined || topicStart > bodyEnd) return undefined
     const topicEnd = topicStart + ((chunk[bodyStart] as number) << 8) + (chunk[bodyStart + 1] as number)
     if (topicEnd > bodyEnd) return undefined
     if (this.connection.isV5 && (topicEnd === bodyEnd || chunk[topicEnd] !== 0)) return undefined
@@ -289,8 +293,33 @@ export class InboundPublishes implements PublishSource {
     if (qos > 0 && !this.admit(view.packetId, qos)) return true
     if (!this.payloadFormatHolds(chunk)) this.refuseFormat(qos)
     else if (entry.permission !== 0) this.deny(qos, entry.permission)
-    else parts.publisher.publishFrom(this, this.messageOf(chunk, entry), this.matchOf(entry))
+    else if (chunk[start] !== PLAIN_FIRST_BYTE || !this.allowsRuns || !this.passOn(chunk, start, entry))
+      parts.publisher.publishFrom(this, this.messageOf(chunk, entry), this.matchOf(entry))
     return true
+  }
+
+  /** @returns false when the packet has to be published as a message */
+  private passOn(chunk: Uint8Array, start: number, entry: TopicEntry): boolean {
+    const { connection, view } = this
+    const { topicEnd } = view
+    // An alias, as every property, means something to this connection only.
+    if (connection.isV5 && chunk[topicEnd + 2] !== 0) return false
+    this.plain ??= new PlainFrame()
+    const { plain } = this
+    plain.bytes = chunk
+    plain.start = start
+    plain.end = view.payloadEnd
+    plain.packetIdAt = topicEnd
+    plain.payloadStart = view.payloadStart
+    plain.isV5 = connection.isV5
+    plain.isLent = connection.isInputLent
+    plain.publisherId = this.clientId
+    plain.topicName = entry.name
+    plain.topicBytes = entry.bytes
+    const isDone = this.parts.publisher.passOn(this, plain, this.matchOf(entry))
+    // The client may be silent for hours, and a read is large.
+    plain.bytes = EMPTY_BYTES
+    return isDone
   }
 
   /** Beyond the rate of its plan a client is read no further until it is within it again: nothing is lost by that. */

@@ -1,6 +1,7 @@
 import type { Message, PublishRun, Qos } from '@midge/protocol-core'
 import type { DeliveryForm } from '../ground/delivery-form.ts'
 import type { CloseOptions, Outlet } from '../ground/outlet.ts'
+import type { PlainFrame } from '../ground/plain-frame.ts'
 
 /** A PUBLISH that went out. */
 export interface SentPublish {
@@ -63,6 +64,11 @@ export class ScriptedOutlet implements Outlet {
 
   appendPatched(frame: Uint8Array, packetId: number): void {
     this.frames.push({ bytes: frame.slice(), count: 1 })
+    this.patched.push(packetId)
+  }
+
+  appendPlain(frame: PlainFrame, packetId: number): void {
+    this.frames.push({ bytes: frame.bytes.slice(frame.start, frame.end), count: 1 })
     this.patched.push(packetId)
   }
 
