@@ -8,6 +8,12 @@ export type ErrorCode =
   | 'MIDGE_NODE_ID_IN_USE'
   | 'MIDGE_ENVELOPE_INVALID'
   | 'MIDGE_LIBRARY_UNSUPPORTED'
+  | 'MIDGE_RECORD_CONFLICT'
+  | 'MIDGE_NOT_FOUND'
+  | 'MIDGE_ALREADY_EXISTS'
+  | 'MIDGE_INVALID'
+  | 'MIDGE_PLAN_LIMIT'
+  | 'MIDGE_CLIENT_ID_OWNED'
 
 /** The world is wrong: reported once, by whoever decides what to do about it. */
 export class BrokerError extends Error {
