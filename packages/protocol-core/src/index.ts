@@ -1,5 +1,8 @@
 export type { AclIdentity, AclRule } from './acl.ts'
 export { checkAclPattern } from './acl.ts'
+export type { AclCase, AclDecision, AclQuestion } from './acl-decision.ts'
+export { decideAcl, publishesAlike } from './acl-decision.ts'
+export { AclTree } from './acl-tree.ts'
 export { decodePacket, shortAckPacketId } from './codec/decode.ts'
 export type { ConnectBeginning } from './codec/decode-connect.ts'
 export { decodeConnect, peekConnect, UnsupportedProtocolError } from './codec/decode-connect.ts'
@@ -73,8 +76,8 @@ export type {
 } from './packet.ts'
 export { PacketType } from './packet.ts'
 export { PacketIdPool } from './packet-id.ts'
-export type { Permissions } from './permissions.ts'
-export { AclPermissions, ALL_PERMITTED } from './permissions.ts'
+export type { Grant, InstanceRules, Permissions, RuleSource } from './permissions.ts'
+export { ALL_PERMITTED } from './permissions.ts'
 export type { DeadlineStore, ExpiredSession, SweepResult } from './ports/deadlines.ts'
 export { type Directory, type DirectoryListener, RouteInterest } from './ports/directory.ts'
 export type { GroupStore, TakenEntry } from './ports/groups.ts'
@@ -94,6 +97,8 @@ export { PublishRun, RUN_FIRST_BYTE } from './publish-run.ts'
 export { ReasonCode, returnCodeOf } from './reason-code.ts'
 export type { RetainedMatches } from './retained-index.ts'
 export { RetainedIndex } from './retained-index.ts'
+
+export { RuleBook } from './rule-book.ts'
 export {
   decideClose,
   decideStart,

@@ -1,6 +1,6 @@
-import { type AclIdentity, type AclRule, expandAclPattern } from './acl.ts'
+import type { AclTree } from './acl-tree.ts'
 import type { Qos } from './packet.ts'
-import { filtersOverlap, matches, parseShare } from './topic-filter.ts'
+import type { InstanceName } from './ports/instance-name.ts'
 
 /** What one client may do with topics; asked on the hot path, so answers are synchronous and remembered. */
 export interface Permissions {
@@ -9,76 +9,44 @@ export interface Permissions {
   /** Grows whenever an answer may have become another one: whoever remembers answers remembers it with them. */
   readonly version: number
   mayPublish(topicName: string, qos: Qos, retain: boolean): boolean
+  /** False while QoS and RETAIN make a difference to {@link Permissions.mayPublish} for this topic. */
+  publishesAlike(topicName: string): boolean
   /**
    * Granted when the filter could bring anything that the client may read. What it may not read is held back at
    * delivery by {@link Permissions.mayReceive}, so that a client with a fixed wide filter still gets its part.
    *
    * @param topicFilter - may be a shared one
    */
-  maySubscribe(topicFilter: string): boolean
+  maySubscribe(topicFilter: string, qos: Qos): boolean
   mayReceive(topicName: string): boolean
 }
 
-/** Topics whose answer to {@link Permissions.mayReceive} is remembered; beyond it all are forgotten. */
-const REMEMBERED_TOPICS_MAX = 256
-const NO_FILTERS: readonly string[] = []
-
-/** Decisions by a list of rules, of which one that grants is enough; without a list everything is allowed. */
-export class AclPermissions implements Permissions {
-  allowsAll = true
-  version = 0
-  private readonly identity: AclIdentity
-  private rules: readonly AclRule[] | undefined = undefined
-  private readable: readonly string[] = NO_FILTERS
-  private writable: readonly string[] = NO_FILTERS
-  private remembered: Map<string, boolean> | undefined = undefined
-
-  constructor(identity: AclIdentity, rules: readonly AclRule[] | undefined) {
-    this.identity = identity
-    this.setRules(rules)
-    this.version = 0
-  }
-
-  /** In force from the next question on. */
-  setRules(rules: readonly AclRule[] | undefined): void {
-    if (rules === this.rules) return
-    this.rules = rules
-    this.version++
-    this.allowsAll = rules === undefined
-    this.readable = this.expand(rules?.filter(rule => rule.read))
-    this.writable = this.expand(rules?.filter(rule => rule.write))
-    this.remembered = undefined
-  }
-
-  mayPublish(topicName: string): boolean {
-    return this.allowsAll || isMatched(topicName, this.writable)
-  }
-
-  maySubscribe(topicFilter: string): boolean {
-    if (this.allowsAll) return true
-    const wanted = parseShare(topicFilter)?.topicFilter ?? topicFilter
-    return this.readable.some(readable => filtersOverlap(readable, wanted))
-  }
-
-  mayReceive(topicName: string): boolean {
-    if (this.allowsAll) return true
-    const known = this.remembered?.get(topicName)
-    if (known !== undefined) return known
-    const answer = isMatched(topicName, this.readable)
-    if (this.remembered === undefined || this.remembered.size >= REMEMBERED_TOPICS_MAX) this.remembered = new Map()
-    this.remembered.set(topicName, answer)
-    return answer
-  }
-
-  private expand(rules: readonly AclRule[] | undefined): readonly string[] {
-    return rules === undefined ? NO_FILTERS : rules.flatMap(rule => expandAclPattern(rule.pattern, this.identity) ?? [])
-  }
+/** Of everybody to whom no rules apply. */
+export const ALL_PERMITTED: Permissions = {
+  allowsAll: true,
+  version: 0,
+  mayPublish: () => true,
+  publishesAlike: () => true,
+  maySubscribe: () => true,
+  mayReceive: () => true,
 }
 
-/** Of everybody to whom no rules apply. */
-export const ALL_PERMITTED: Permissions = new AclPermissions({ username: undefined, clientId: '' }, undefined)
+/**
+ * What is laid down for one name: everything is allowed, to a user (`everything`) or to somebody who is none that is
+ * kept here (`unlisted`), or what the rules say.
+ */
+export type Grant = 'everything' | 'unlisted' | readonly AclTree[]
 
-function isMatched(topicName: string, topicFilters: readonly string[]): boolean {
-  for (const topicFilter of topicFilters) if (matches(topicName, topicFilter)) return true
-  return false
+/** What is laid down in one instance; shared by its connections. */
+export interface InstanceRules {
+  /** Grows with every change after which {@link InstanceRules.grantOf}, or a tree of it, may say something else. */
+  readonly version: number
+  /** @param username - `undefined` for an anonymous client */
+  grantOf(username: string | undefined): Grant
+}
+
+/** What is laid down in every instance, so that a change of one does not make clients of another ask again. */
+export interface RuleSource {
+  /** Always the same object for an instance that goes on. */
+  of(instance: InstanceName): InstanceRules
 }

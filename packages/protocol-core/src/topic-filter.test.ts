@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { filterArbitrary, naiveMatches, topicArbitrary } from './topic-cases.test.support.ts'
-import { checkFilterForm, checkTopicFilter, filtersOverlap, hasWildcard, matches, parseShare } from './topic-filter.ts'
+import {
+  checkFilterForm,
+  checkTopicFilter,
+  filterCovers,
+  filtersOverlap,
+  hasWildcard,
+  matches,
+  parseShare,
+} from './topic-filter.ts'
 
 describe('checkTopicFilter()', () => {
   const accepted = [
@@ -194,6 +202,38 @@ describe('filtersOverlap()', () => {
         assert.equal(filtersOverlap(a, b), witness, `${a} ${b}`)
       }),
       { numRuns: 5000 },
+    )
+  })
+})
+
+describe('filterCovers()', () => {
+  const table: [string, string, boolean][] = [
+    ['a', 'a', true],
+    ['a', 'b', false],
+    ['#', 'a/#', true],
+    ['a/#', '#', false],
+    ['a/#', 'a', true],
+    ['a/#', 'a/+/b', true],
+    ['a/+', 'a/b', true],
+    ['a/+', 'a/#', false],
+    ['a/b', 'a/+', false],
+    ['+/+', '+/+', true],
+    ['+', 'a/b', false],
+    ['a/b', 'a', false],
+    ['#', '$SYS/x', false],
+    ['+/x', '$SYS/x', false],
+    ['$SYS/#', '$SYS/x', true],
+  ]
+  for (const [a, b, expected] of table) {
+    it(`${a} over ${b}: ${expected}`, () => assert.equal(filterCovers(a, b), expected))
+  }
+
+  it('is true only when every name of the one matches the other', () => {
+    fc.assert(
+      fc.property(topicArbitrary, filterArbitrary, filterArbitrary, (name, a, b) => {
+        if (filterCovers(a, b) && naiveMatches(name, b)) assert.ok(naiveMatches(name, a), `${name}: ${a} ${b}`)
+      }),
+      { numRuns: 20_000 },
     )
   })
 })

@@ -172,3 +172,28 @@ export function filtersOverlap(a: string, b: string): boolean {
     j = endB + 1
   }
 }
+
+/**
+ * Decides whether every Topic Name that `b` matches is matched by `a` too. Does not validate. A `true` is certain; of
+ * filters that differ in form only (`+/#` and `#`) it says `false`.
+ *
+ * @param a - without share prefix
+ * @param b - without share prefix
+ */
+export function filterCovers(a: string, b: string): boolean {
+  // [MQTT-4.7.2-1].
+  if (b.charCodeAt(0) === DOLLAR && isWildcard(a.charCodeAt(0))) return false
+  let i = 0
+  let j = 0
+  for (;;) {
+    if (a.charCodeAt(i) === HASH) return true
+    if (b.charCodeAt(j) === HASH) return false
+    const endA = levelEnd(a, i)
+    const endB = levelEnd(b, j)
+    if (a.charCodeAt(i) !== PLUS && a.slice(i, endA) !== b.slice(j, endB)) return false
+    if (endA === a.length) return endB === b.length
+    if (endB === b.length) return isHashTail(a, endA)
+    i = endA + 1
+    j = endB + 1
+  }
+}

@@ -50,7 +50,14 @@ function open(methods: LoginMethod[]): {
   const counters = new Counters()
   const users = new MemoryUserDirectory()
   let nowMs = 0
-  const door = new FrontDoor({ methods, users, counters, logger: recordingLogger(lines), now: () => nowMs })
+  const door = new FrontDoor({
+    methods,
+    users,
+    rules: users,
+    counters,
+    logger: recordingLogger(lines),
+    now: () => nowMs,
+  })
   return {
     door,
     users,
@@ -188,12 +195,12 @@ test('rights are those of the record, as it is now', async () => {
     permissions.allowsAll,
     permissions.mayReceive('anna/c1'),
     permissions.mayPublish('anna/c1', 0, false),
-    permissions.maySubscribe('anna/+'),
-    permissions.maySubscribe('bert/+'),
+    permissions.maySubscribe('anna/+', 0),
+    permissions.maySubscribe('bert/+', 0),
   ]
   assert.deepEqual(ask(), [false, true, false, true, false])
   const before = permissions.version
-  users.putUser('default', userOf('bert'))
+  users.putUser('other', userOf('anna'))
   assert.equal(permissions.version, before)
   users.putUser('default', userOf('anna'))
   assert.ok(permissions.version > before)

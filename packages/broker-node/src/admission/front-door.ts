@@ -1,4 +1,4 @@
-import { ALL_PERMITTED, ReasonCode, TokenBucket } from '@midge/protocol-core'
+import { ReasonCode, type RuleSource, TokenBucket } from '@midge/protocol-core'
 import type { Counters } from '../counters.ts'
 import type {
   Admission,
@@ -26,6 +26,7 @@ export interface FrontDoorOptions {
   /** In the order in which they are asked. */
   methods: readonly LoginMethod[]
   users: UserDirectory
+  rules: RuleSource
   counters: Counters
   logger: Logger
   /** Milliseconds of a clock that only goes forward. */
@@ -71,10 +72,10 @@ export class FrontDoor implements Door {
   }
 
   private admit({ instance, clientId }: Claim, username: string | undefined): Admitted {
-    const { users, now } = this.options
-    if (username === undefined) return { instance, username, permissions: ALL_PERMITTED, plan: UNLIMITED }
-    const permissions = new UserPermissions(users, instance, { username, clientId })
-    return { instance, username, permissions, plan: planOf(users.find(instance, username)?.limits, now()) }
+    const { users, rules, now } = this.options
+    const permissions = new UserPermissions(rules.of(instance), { username, clientId })
+    const limits = username === undefined ? undefined : users.find(instance, username)?.limits
+    return { instance, username, permissions, plan: planOf(limits, now()) }
   }
 
   private refuse(claim: Claim, failure: LoginFailure): AdmissionStep {

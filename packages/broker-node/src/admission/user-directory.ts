@@ -1,5 +1,13 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { type AclRule, checkAclPattern, type InstanceName } from '@midge/protocol-core'
+import {
+  type AclRule,
+  checkAclPattern,
+  type Grant,
+  type InstanceName,
+  type InstanceRules,
+  RuleBook,
+  type RuleSource,
+} from '@midge/protocol-core'
 import { hashPassword } from './password-hash.ts'
 import { deriveScramKeys, SCRAM_SALT_BYTES, type ScramKeys } from './scram-keys.ts'
 
@@ -24,8 +32,6 @@ export interface UserLimits {
 
 /** The users of all instances. A changed password or right is a new record. */
 export interface UserDirectory {
-  /** Grows with every record that is put, replaced or removed. */
-  readonly version: number
   find(instance: InstanceName, username: string): UserRecord | undefined
   /**
    * The salt that SCRAM shows for a name, whether there is such a user or not: the same on every node and after every
@@ -34,15 +40,35 @@ export interface UserDirectory {
   scramSaltOf(instance: InstanceName, username: string): Uint8Array
 }
 
-/** Users in this process's memory. */
-export class MemoryUserDirectory implements UserDirectory {
-  private readonly users: Map<InstanceName, Map<string, UserRecord>> = new Map()
-  private saltKey: Uint8Array = randomBytes(32)
-  private changes = 0
+/** Users of one instance, whose rules are in their records. */
+class InstanceUsers implements InstanceRules {
+  version = 0
+  readonly records: Map<string, UserRecord> = new Map()
+  private readonly book = new RuleBook()
 
-  get version(): number {
-    return this.changes
+  grantOf(username: string | undefined): Grant {
+    const record = username === undefined ? undefined : this.records.get(username)
+    if (record === undefined) return 'unlisted'
+    return record.rules === undefined ? 'everything' : this.book.of(username)
   }
+
+  put(username: string, record: UserRecord | undefined): void {
+    const idOf = (n: number): string => `${n} ${username}`
+    const before = this.records.get(username)?.rules ?? []
+    for (const n of before.keys()) this.book.remove(idOf(n))
+    for (const [n, rule] of (record?.rules ?? []).entries()) {
+      this.book.put({ ...rule, id: idOf(n), type: 'topic', username })
+    }
+    if (record === undefined) this.records.delete(username)
+    else this.records.set(username, record)
+    this.version++
+  }
+}
+
+/** Users in this process's memory. */
+export class MemoryUserDirectory implements UserDirectory, RuleSource {
+  private readonly instances: Map<InstanceName, InstanceUsers> = new Map()
+  private saltKey: Uint8Array = randomBytes(32)
 
   /** Before the first user: the random key that all nodes share; until then, and on a node alone, one of its own. */
   useSaltKey(saltKey: Uint8Array): void {
@@ -50,7 +76,7 @@ export class MemoryUserDirectory implements UserDirectory {
   }
 
   find(instance: InstanceName, username: string): UserRecord | undefined {
-    return this.users.get(instance)?.get(username)
+    return this.instances.get(instance)?.records.get(username)
   }
 
   scramSaltOf(instance: InstanceName, username: string): Uint8Array {
@@ -71,17 +97,19 @@ export class MemoryUserDirectory implements UserDirectory {
     for (const { pattern } of record.rules ?? []) {
       if (checkAclPattern(pattern) !== 0) throw new RangeError(`not a pattern of topics: ${pattern}`)
     }
-    let users = this.users.get(instance)
-    if (users === undefined) {
-      users = new Map()
-      this.users.set(instance, users)
-    }
-    users.set(record.username, record)
-    this.changes++
+    this.of(instance).put(record.username, record)
   }
 
   removeUser(instance: InstanceName, username: string): void {
-    this.users.get(instance)?.delete(username)
-    this.changes++
+    this.of(instance).put(username, undefined)
+  }
+
+  of(instance: InstanceName): InstanceUsers {
+    let users = this.instances.get(instance)
+    if (users === undefined) {
+      users = new InstanceUsers()
+      this.instances.set(instance, users)
+    }
+    return users
   }
 }

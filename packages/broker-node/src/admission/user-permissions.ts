@@ -1,60 +1,97 @@
-import { AclPermissions, type AclRule, type InstanceName, type Permissions } from '@midge/protocol-core'
-import type { UserDirectory } from './user-directory.ts'
+import {
+  type AclDecision,
+  type AclIdentity,
+  type AclQuestion,
+  type AclRule,
+  AclTree,
+  decideAcl,
+  type InstanceRules,
+  type Permissions,
+  publishesAlike,
+  type Qos,
+} from '@midge/protocol-core'
 
-/** Of a user whose record has gone. */
-const NO_RULES: readonly AclRule[] = []
+/** Topics whose answer to `mayReceive` is remembered; beyond it all are forgotten. */
+const REMEMBERED_TOPICS_MAX = 256
+const NO_TREES: readonly AclTree[] = []
 
 /**
- * The rights of one user as the directory has them now: a changed record counts from the next question on, without
- * anybody being told. A user that had no record (a certificate's, a hook's) may do everything until it gets one.
+ * The rights of one client as they are laid down at this moment: a change counts from the next question on, without
+ * anybody being told. A connection has only this object; the rules belong to all.
  */
-export class UserPermissions implements Permissions {
-  private readonly users: UserDirectory
-  private readonly instance: InstanceName
-  private readonly username: string
-  private readonly acl: AclPermissions
-  private seenVersion: number
-  private isListed: boolean
+export class UserPermissions implements Permissions, AclIdentity {
+  readonly username: string | undefined
+  readonly clientId: string
+  private readonly rules: InstanceRules
+  /** Of the login itself, beside those of the instance. */
+  private readonly extra: AclTree | undefined
+  private trees: readonly AclTree[] = NO_TREES
+  private seenVersion = -1
+  private isUnbound = false
+  private wasListed = false
+  private remembered: Map<string, boolean> | undefined = undefined
 
-  constructor(users: UserDirectory, instance: InstanceName, identity: { username: string; clientId: string }) {
-    const record = users.find(instance, identity.username)
-    this.users = users
-    this.instance = instance
-    this.username = identity.username
-    this.acl = new AclPermissions(identity, record?.rules)
-    this.seenVersion = users.version
-    this.isListed = record !== undefined
+  /** @param extraRules - that the login has brought, their patterns accepted by `checkAclPattern` */
+  constructor(rules: InstanceRules, { username, clientId }: AclIdentity, extraRules?: readonly AclRule[]) {
+    this.rules = rules
+    this.username = username
+    this.clientId = clientId
+    this.extra = extraRules === undefined ? undefined : treeOf(extraRules)
+    this.refresh()
   }
 
   get allowsAll(): boolean {
-    return this.current().allowsAll
+    if (this.seenVersion !== this.rules.version) this.refresh()
+    return this.isUnbound
   }
 
   get version(): number {
-    return this.current().version
+    return this.rules.version
   }
 
-  mayPublish(topicName: string): boolean {
-    return this.current().mayPublish(topicName)
+  mayPublish(topicName: string, qos: Qos, retain: boolean): boolean {
+    return this.decide({ access: 'publish', topic: topicName, qos, retain }).allowed
   }
 
-  maySubscribe(topicFilter: string): boolean {
-    return this.current().maySubscribe(topicFilter)
+  publishesAlike(topicName: string): boolean {
+    return this.allowsAll || publishesAlike({ trees: this.trees, identity: this }, topicName)
+  }
+
+  maySubscribe(topicFilter: string, qos: Qos): boolean {
+    return this.decide({ access: 'subscribe', topic: topicFilter, qos }).allowed
   }
 
   mayReceive(topicName: string): boolean {
-    return this.current().mayReceive(topicName)
+    if (this.allowsAll) return true
+    const known = this.remembered?.get(topicName)
+    if (known !== undefined) return known
+    const { allowed } = this.decide({ access: 'receive', topic: topicName })
+    if (this.remembered === undefined || this.remembered.size >= REMEMBERED_TOPICS_MAX) this.remembered = new Map()
+    this.remembered.set(topicName, allowed)
+    return allowed
   }
 
-  private current(): AclPermissions {
-    if (this.seenVersion !== this.users.version) this.refresh()
-    return this.acl
+  /** The answer, with the rule that gave it; without one it is a yes because no rules apply, or a no because none fits. */
+  decide(question: AclQuestion): AclDecision {
+    if (this.allowsAll) return { allowed: true, rule: undefined }
+    return decideAcl({ trees: this.trees, identity: this }, question)
   }
 
   private refresh(): void {
-    const record = this.users.find(this.instance, this.username)
-    this.seenVersion = this.users.version
-    this.acl.setRules(record === undefined && this.isListed ? NO_RULES : record?.rules)
-    this.isListed ||= record !== undefined
+    const grant = this.rules.grantOf(this.username)
+    this.seenVersion = this.rules.version
+    this.remembered = undefined
+    // Somebody who was a user and is none any more is not as free as one that never was.
+    const isUnlisted = grant === 'unlisted' && !this.wasListed && this.extra === undefined
+    this.isUnbound = grant === 'everything' || isUnlisted
+    this.wasListed ||= grant !== 'unlisted'
+    const trees = typeof grant === 'string' ? NO_TREES : grant
+    this.trees = this.extra === undefined ? trees : [...trees, this.extra]
   }
+}
+
+function treeOf(rules: readonly AclRule[]): AclTree {
+  const tree = new AclTree()
+  for (const rule of rules) tree.add(rule)
+  return tree
 }

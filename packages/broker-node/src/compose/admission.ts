@@ -42,7 +42,7 @@ export function createAdmission(
     new PasswordAuthenticator({ users, queue, history, anonymousAllowed: auth.anonymous }),
   ]
   return {
-    door: new FrontDoor({ methods, users, counters, logger, now }),
+    door: new FrontDoor({ methods, users, rules: users, counters, logger, now }),
     prepare: async (secrets, { username, password }) => {
       users.useSaltKey(await secrets.secret(SALT_KEY.name, SALT_KEY.bytesCount))
       await users.createUser(DEFAULT_INSTANCE, username, password)

@@ -31,7 +31,14 @@ before(async () => {
     history: historyOf(),
     anonymousAllowed: false,
   })
-  const door = new FrontDoor({ methods: [password], users, counters: new Counters(), logger: new MemoryLogger(), now })
+  const door = new FrontDoor({
+    methods: [password],
+    users,
+    rules: users,
+    counters: new Counters(),
+    logger: new MemoryLogger(),
+    now,
+  })
   await users.createUser('default', 'root', PASSWORD)
   await users.createUser('default', 'anna', PASSWORD)
   midge = await startBroker({ door })

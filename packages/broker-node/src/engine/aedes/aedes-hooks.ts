@@ -150,7 +150,7 @@ export class AedesHooks implements Hooks, LoginMethod {
   }
 
   /** Aedes' rule while there is no hook: what clients write to `$SYS` is refused, but for the state of bridges. */
-  mayPublish(_client: Client, message: Message): Verdict {
+  mayPublish(_client: Client, message: Message): number {
     return isReservedForServer(message.topicName) ? ReasonCode.notAuthorized : 0
   }
 

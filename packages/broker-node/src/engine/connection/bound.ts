@@ -23,6 +23,7 @@ const NO_RIGHTS: Rights = {
   filtersSubscribe: true,
   filtersForward: true,
   mayPublish: () => ReasonCode.notAuthorized,
+  publishesAlike: () => true,
   reviewPublish: () => ReasonCode.notAuthorized,
   maySubscribe: () => ReasonCode.notAuthorized,
   reviewForward: () => undefined,

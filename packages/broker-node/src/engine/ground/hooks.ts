@@ -24,7 +24,7 @@ export interface Hooks {
   readonly filtersForward: boolean
   /** May write into the packet. */
   preConnect(client: Client, packet: ConnectPacket): Promise<boolean>
-  mayPublish(client: Client, message: Message): Verdict
+  mayPublish(client: Client, message: Message): number
   reviewPublish(client: Client, message: Message): Review | Promise<Review>
   /** May write a QoS and a filter into the request. */
   maySubscribe(client: Client, request: SubscribeRequest): Verdict

@@ -14,7 +14,10 @@ export interface Rights {
   readonly filtersSubscribe: boolean
   /** True while this client may not receive everything that it subscribes to: then each delivery is asked for. */
   readonly filtersForward: boolean
-  mayPublish(client: Client, message: Message): Verdict
+  /** A reason code, 0 for yes. */
+  mayPublish(client: Client, message: Message): number
+  /** False while an answer of `mayPublish` holds only for messages of the same QoS and RETAIN. */
+  publishesAlike(topicName: string): boolean
   reviewPublish(client: Client, message: Message): Review | Promise<Review>
   maySubscribe(client: Client, request: SubscribeRequest): Verdict
   /** As `Hooks.reviewForward`. */
@@ -46,8 +49,12 @@ export class HookRights implements Rights {
     return this.hooks.filtersForward
   }
 
-  mayPublish(client: Client, message: Message): Verdict {
+  mayPublish(client: Client, message: Message): number {
     return this.hooks.mayPublish(client, message)
+  }
+
+  publishesAlike(): boolean {
+    return true
   }
 
   maySubscribe(client: Client, request: SubscribeRequest): Verdict {
@@ -94,8 +101,12 @@ export class ClientRights implements Rights {
     return !this.permissions.allowsAll || this.hooks.filtersForward
   }
 
-  mayPublish(client: Client, message: Message): Verdict {
+  mayPublish(client: Client, message: Message): number {
     return this.permits(message) ? this.hooks.mayPublish(client, message) : ReasonCode.notAuthorized
+  }
+
+  publishesAlike(topicName: string): boolean {
+    return this.permissions.publishesAlike(topicName)
   }
 
   reviewPublish(client: Client, message: Message): Review | Promise<Review> {
@@ -105,7 +116,7 @@ export class ClientRights implements Rights {
   }
 
   maySubscribe(client: Client, request: SubscribeRequest): Verdict {
-    if (!this.permissions.maySubscribe(request.topicFilter)) return ReasonCode.notAuthorized
+    if (!this.permissions.maySubscribe(request.topicFilter, request.qos)) return ReasonCode.notAuthorized
     return this.hooks.maySubscribe(client, request)
   }
 

@@ -233,7 +233,7 @@ export class ConnectHandler {
   private async reviewedWill(rights: Rights, message: Message): Promise<Message> {
     const review = rights.filtersPublish
       ? await rights.reviewPublish(this.connection, message)
-      : await rights.mayPublish(this.connection, message)
+      : rights.mayPublish(this.connection, message)
     if (typeof review === 'object') return review
     if (review !== 0) throw new Refusal(ReasonCode.notAuthorized, 'will topic not allowed')
     return message

@@ -31,7 +31,7 @@ import type { EngineServices } from '../ground/services.ts'
 import type { Match } from '../routing/match.ts'
 import type { Router } from '../routing/router.ts'
 import type { Session } from '../sessions/session.ts'
-import { sameBytes, TopicEntries, TopicEntry } from './topic-entries.ts'
+import { sameBytes, TopicEntries, TopicEntry, UNDECIDED } from './topic-entries.ts'
 
 /** So long after its last message a client that has too many unreleased ones still has time to release some. */
 const RELEASE_TIMEOUT_MS = 1000
@@ -287,7 +287,7 @@ export class InboundPublishes implements PublishSource {
     const { qos } = view
     const entry = this.entryOf(chunk)
     if (this.filtersPublish) return this.onReviewed(chunk, entry)
-    if (entry.rightsVersion !== this.rightsVersion && !this.askPermission(chunk, entry)) return false
+    if (entry.rightsVersion !== this.rightsVersion) this.askPermission(chunk, entry)
     this.countReceived(qos, 1)
     if (this.plan !== undefined) this.pace(this.plan)
     if (qos > 0 && !this.admit(view.packetId, qos)) return true
@@ -508,21 +508,10 @@ export class InboundPublishes implements PublishSource {
     return entry
   }
 
-  /** @returns false when the hook has not answered yet and the connection waits for it */
-  private askPermission(chunk: Uint8Array, entry: TopicEntry): boolean {
+  private askPermission(chunk: Uint8Array, entry: TopicEntry): void {
     const { connection, rights, rightsVersion } = this
-    const answer = rights.mayPublish(connection, this.messageOf(chunk, entry))
-    entry.rightsVersion = rightsVersion
-    if (typeof answer === 'number') {
-      entry.permission = answer
-      return true
-    }
-    connection.waitFor(
-      answer.then(permission => {
-        entry.permission = permission
-      }),
-    )
-    return false
+    entry.permission = rights.mayPublish(connection, this.messageOf(chunk, entry))
+    entry.rightsVersion = rights.publishesAlike(entry.name) ? rightsVersion : UNDECIDED
   }
 
   private matchOf(entry: TopicEntry): Match {

@@ -3,6 +3,8 @@ import type { Match } from '../routing/match.ts'
 /** Topics a connection remembers with their permission; a power of two. */
 const TOPIC_SLOTS = 256
 const TOPIC_BYTES_LOOP_MAX = 256
+/** No version: the next message is asked for. */
+export const UNDECIDED = -1
 
 /** A topic that this connection publishes to, with everything that would otherwise be found out per message. */
 export class TopicEntry {
@@ -10,7 +12,7 @@ export class TopicEntry {
   readonly bytes: Uint8Array
   /** 0, or the reason code of the refusal. */
   permission: number
-  /** Version of the client's rights at which `permission` was decided; -1 before the first decision. */
+  /** Version of the client's rights at which `permission` was decided for every message; else {@link UNDECIDED}. */
   rightsVersion: number
   match: Match
   routerVersion: number
@@ -19,7 +21,7 @@ export class TopicEntry {
     this.name = name
     this.bytes = bytes
     this.permission = 0
-    this.rightsVersion = -1
+    this.rightsVersion = UNDECIDED
     this.match = match
     this.routerVersion = routerVersion
   }

@@ -15,7 +15,7 @@ export class SilentHooks implements Hooks {
     return true
   }
 
-  mayPublish(): Verdict {
+  mayPublish(): number {
     return 0
   }
 
