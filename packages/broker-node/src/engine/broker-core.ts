@@ -38,6 +38,13 @@ export interface BrokerCoreOptions {
   nowMs?: () => number
 }
 
+/** Connections of one instance; of one of its users, one client id, or both. */
+export interface ClientSelection {
+  instance: InstanceName
+  username?: string
+  clientId?: string
+}
+
 /** What a client has published may be on its way into the store: it is waited for. */
 const ALWAYS_PENDING = { hasPending: true }
 
@@ -150,6 +157,24 @@ export class BrokerCore {
   /** Closes the connection of this client with a reason, if it has one here. */
   kick(instance: InstanceName, clientId: string, reasonCode: number): void {
     this.sessions.sessionOf(instance, clientId)?.outlet.close(reasonCode, 'closed by an operator')
+  }
+
+  /**
+   * Closes the connections of this node that the selection names, because what let them in is no more. Their sessions
+   * stay, and end like those of broken connections.
+   *
+   * @param why - a v5 client is told
+   * @returns how many there were
+   */
+  closeClients(selection: ClientSelection, why: { reasonCode: number; reason: string }): Promise<number> {
+    const { instance, username, clientId } = selection
+    return this.connections.closeWhere(
+      client =>
+        client.instance === instance &&
+        (username === undefined || client.username === username) &&
+        (clientId === undefined || client.clientId === clientId),
+      why,
+    )
   }
 
   /**

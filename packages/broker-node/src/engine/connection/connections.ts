@@ -2,6 +2,9 @@ import { ReasonCode } from '@midge/protocol-core'
 import { type AcceptedStream, Connection, type ConnectionParts } from './connection.ts'
 
 const DRAIN_SLICE_CONNECTIONS = 200
+/** Connections that are looked at, and closed, before others have their turn. */
+const LOOK_SLICE_CONNECTIONS = 10_000
+const CLOSE_SLICE_CONNECTIONS = 200
 const DRAIN_SLICE_PAUSE_MS = 50
 
 /** The connections of this node. */
@@ -39,6 +42,29 @@ export class Connections {
       if (isLate) connection.restartTimeouts(nowMs)
       else connection.checkTimeouts(nowMs)
     }
+  }
+
+  /**
+   * Closes those that fit, a slice at a time; also those that are only just connecting, as far as CONNECT has said who
+   * they are.
+   * @returns how many there were
+   */
+  async closeWhere(
+    fits: (connection: Connection) => boolean,
+    why: { reasonCode: number; reason: string },
+  ): Promise<number> {
+    let seen = 0
+    let closed = 0
+    // Those that come meanwhile are looked at as well, and those that go are not.
+    for (const connection of this.all) {
+      if (!connection.isClosed && fits(connection)) {
+        connection.close(why.reasonCode, why.reason)
+        closed++
+        if (closed % CLOSE_SLICE_CONNECTIONS === 0) await new Promise(resolve => setImmediate(resolve))
+      }
+      if (++seen % LOOK_SLICE_CONNECTIONS === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+    return closed
   }
 
   /** Without a lease others may own these sessions by now: nothing more may be acknowledged here. */
