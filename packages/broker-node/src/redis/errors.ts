@@ -5,6 +5,7 @@ export function toBrokerError(error: unknown): BrokerError {
   if (error instanceof BrokerError) return error
   const text = textOf(error)
   if (text.startsWith('FENCED')) return new BrokerError('MIDGE_SESSION_FENCED', text.slice('FENCED '.length))
+  if (text.startsWith('OWNED')) return new BrokerError('MIDGE_CLIENT_ID_OWNED', text.slice('OWNED '.length))
   return new BrokerError('MIDGE_STORE_UNAVAILABLE', `Redis: ${text}`, { retryable: true, cause: error })
 }
 

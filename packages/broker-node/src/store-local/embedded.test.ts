@@ -96,7 +96,14 @@ for (const durability of ['everysec', 'fsync'] as const) {
       wills.map(will => will.clientId),
       ['subscriber'],
     )
-    const request = { instance: 'default', clientId: 'subscriber', nodeId: 'node', cleanStart: false, nowMs }
+    const request = {
+      instance: 'default',
+      clientId: 'subscriber',
+      username: undefined,
+      nodeId: 'node',
+      cleanStart: false,
+      nowMs,
+    }
     const opened = await store.open({ ...request, sessionExpirySeconds: 10, will: undefined })
     assert.deepEqual(
       opened.subscriptions.map(({ topicFilter, subscriptionId }) => [topicFilter, subscriptionId]),
@@ -236,7 +243,7 @@ test('after a failed write every call is refused: memory does not run ahead of t
   await assert.rejects(store.ping(), isDown)
   await assert.rejects(retain(store, 'refused'), isDown)
   await assert.rejects(topics(store), isDown)
-  const request = { instance: 'default', clientId: 'c', nodeId: 'n', cleanStart: true, nowMs: 1 }
+  const request = { instance: 'default', clientId: 'c', username: undefined, nodeId: 'n', cleanStart: true, nowMs: 1 }
   await assert.rejects(store.open({ ...request, sessionExpirySeconds: 0, will: undefined }), isDown)
   await assert.rejects(store.sweep('n', 1, 1), isDown)
 })

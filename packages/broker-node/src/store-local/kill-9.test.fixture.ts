@@ -31,7 +31,14 @@ async function run(dataDir: string, durability: Durability): Promise<void> {
   }
   const store = await openLocalStore({ dataDir, durability, limits })
   const nowMs = Date.now()
-  const common = { instance: 'default', nodeId: 'node', cleanStart: false, sessionExpirySeconds: 3600, nowMs }
+  const common = {
+    instance: 'default',
+    username: undefined,
+    nodeId: 'node',
+    cleanStart: false,
+    sessionExpirySeconds: 3600,
+    nowMs,
+  }
   const will = { message: numbered(0), willDelaySeconds: 0, messageExpirySeconds: -1 }
   const { epoch } = await store.open({ ...common, clientId: 'subscriber', will })
   const subscription = { topicFilter: 'count/+', qos: 1, noLocal: false, retainAsPublished: false } as const

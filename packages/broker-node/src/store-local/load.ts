@@ -10,7 +10,7 @@ import { ByteReader } from './bytes.ts'
 import { StoredEntry } from './entry-queue.ts'
 import type { Journal } from './journal.ts'
 import { heldBy } from './local-groups.ts'
-import { STORE_FORMAT, Tag } from './recorder.ts'
+import { OwnerKind, STORE_FORMAT, Tag } from './recorder.ts'
 import { Group, GroupEntry, LocalSession, RetainedRecord, type State, WillRecord } from './state.ts'
 
 /** How far reading back has come. */
@@ -135,7 +135,9 @@ class Loader {
     const dueAtMs = value.u48()
     session.sentSeq = value.u48()
     session.nodeId = value.sizedText()
-    value.u48()
+    const ownerKind = value.u48()
+    if (ownerKind === OwnerKind.user) session.owner = { username: value.sizedText() }
+    else if (ownerKind === OwnerKind.anonymous) session.owner = { username: undefined }
     const will = value.rest()
     if (will.length > 0) session.will = decodeWill(will)
     if (isConnected) this.#state.markConnected(session)

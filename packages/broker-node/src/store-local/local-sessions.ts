@@ -48,14 +48,17 @@ export class LocalSessions {
   open(request: OpenRequest): OpenedSession {
     const { instance, clientId, nowMs } = request
     const existing = this.#state.session(instance, clientId)
+    const standing = standingOf(existing && factsOf(existing), nowMs)
+    if (standing !== 'overdue' && isOfAnother(existing, request.username)) throw owned()
     const previous = existing?.connected === true ? { nodeId: existing.nodeId, epoch: existing.epoch } : undefined
-    const start = decideStart(standingOf(existing && factsOf(existing), nowMs), request.cleanStart)
+    const start = decideStart(standing, request.cleanStart)
     const { due, claimed } = this.wills.onOpen(instance, clientId, start, nowMs)
     const displacedWill = existing?.connected === true ? this.#displace(existing, start, nowMs) : undefined
     const endedSubscriptions = existing !== undefined && start === 'replaced' ? this.end(existing) : []
     const session = existing !== undefined && start === 'resumed' ? existing : this.#create(instance, clientId)
     session.epoch = this.#nextEpoch()
     session.nodeId = request.nodeId
+    session.owner = { username: request.username }
     session.expirySeconds = request.sessionExpirySeconds
     // On bytes of its own: the packet that brought it lies in a receive buffer.
     session.will = request.will && { ...request.will, message: detachMessage(request.will.message).message }
@@ -172,6 +175,14 @@ export class LocalSessions {
 
 function fenced(): BrokerError {
   return new BrokerError('MIDGE_SESSION_FENCED', 'another connection has opened this session since, or it has ended')
+}
+
+function owned(): BrokerError {
+  return new BrokerError('MIDGE_CLIENT_ID_OWNED', 'a session of this client id belongs to another user')
+}
+
+function isOfAnother(session: LocalSession | undefined, username: string | undefined): boolean {
+  return session?.owner !== undefined && session.owner.username !== username
 }
 
 function factsOf(session: LocalSession): SessionFacts {

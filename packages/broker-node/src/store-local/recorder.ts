@@ -8,7 +8,7 @@ import {
 import { ByteWriter } from './bytes.ts'
 import type { StoredEntry } from './entry-queue.ts'
 import type { Journal } from './journal.ts'
-import type { Group, GroupEntry, LocalSession, WillRecord } from './state.ts'
+import type { Group, GroupEntry, LocalSession, SessionOwner, WillRecord } from './state.ts'
 
 /** Layout of keys and values; a store of another version is refused. */
 export const STORE_FORMAT = 1
@@ -20,7 +20,7 @@ export const STORE_FORMAT = 1
  *   epochBound                                        → u48
  *   secret     name                                   → key
  *   session    u32 instance size, instance, client id → u32 id, u48 epoch, connected, u32 expiry, u48 due, u48 sent,
- *                                                       node id, u48 unused, will of the connection
+ *                                                       node id, u48 kind of owner, [owner], will of the connection
  *   head       u32 session id                         → u48 sequence number before the next one (empty queue)
  *   entry      u32 session id, u48 seq                → queue entry
  *   released   u32 session id, u48 seq                → nothing
@@ -50,6 +50,9 @@ export const Tag = {
   retained: 0x30,
   synced: 0xff,
 } as const
+
+/** Whose a session is; `user` is followed by the username. */
+export const OwnerKind = { unknown: 0, anonymous: 1, user: 2 } as const
 
 const NOTHING = new Uint8Array(0)
 
@@ -88,7 +91,7 @@ export class Recorder {
       .u48(session.dueAtMs)
       .u48(session.sentSeq)
       .sizedText(session.nodeId)
-      .u48(0)
+    writeOwner(value, session.owner)
     if (session.will !== undefined) value.bytes(encodeWill(session.will))
     this.#put(this.#named(Tag.session, session.instance, session.clientId), value)
   }
@@ -231,6 +234,12 @@ export class Recorder {
   #delete(key: ByteWriter): void {
     if (this.#keeps) this.#journal.delete(key.done())
   }
+}
+
+function writeOwner(value: ByteWriter, owner: SessionOwner | undefined): void {
+  if (owner === undefined) value.u48(OwnerKind.unknown)
+  else if (owner.username === undefined) value.u48(OwnerKind.anonymous)
+  else value.u48(OwnerKind.user).sizedText(owner.username)
 }
 
 /** A key with a value that says nothing: a synced write needs something to write. */

@@ -59,7 +59,14 @@ class Side {
           willDelaySeconds: pick(8),
           messageExpirySeconds: pick(3) - 1,
         }
-        const request = { instance: INSTANCE, clientId, nodeId: `node-${pick(2)}`, nowMs, cleanStart: pick(6) === 0 }
+        const request = {
+          instance: INSTANCE,
+          clientId,
+          username: undefined,
+          nodeId: `node-${pick(2)}`,
+          nowMs,
+          cleanStart: pick(6) === 0,
+        }
         const opened = await store.open({ ...request, sessionExpirySeconds: pick(4) * 5, will })
         this.#epochs.set(clientId, opened.epoch)
         const { displacedWill, dueWills } = opened

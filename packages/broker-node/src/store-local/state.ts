@@ -9,6 +9,11 @@ import {
 import { Deadlines, type Scheduled } from './deadlines.ts'
 import { EntryQueue } from './entry-queue.ts'
 
+/** `username` is `undefined` for an anonymous client. */
+export interface SessionOwner {
+  readonly username: string | undefined
+}
+
 /** One session, connected or not. Scheduled for its expiry while it is not connected. */
 export class LocalSession implements Scheduled {
   readonly instance: InstanceName
@@ -17,6 +22,8 @@ export class LocalSession implements Scheduled {
   readonly id: number
   epoch = 0
   nodeId = ''
+  /** Whose client id it is; absent in what was written before owners were. */
+  owner: SessionOwner | undefined = undefined
   connected = false
   expirySeconds = 0
   /** Newest queue entry that may have been sent on the connections of before. */

@@ -60,6 +60,7 @@ export class RedisSessions {
           request.nowMs + CLAIM_MS,
           will === undefined ? '' : asBuffer(encodeWill(will)),
           will?.willDelaySeconds ?? 0,
+          ownerText(request.username),
         ],
       }),
     )
@@ -196,6 +197,11 @@ export class RedisSessions {
       args,
     }
   }
+}
+
+/** Field `by` of a session: no name of a user is the text that stands for none. */
+function ownerText(username: string | undefined): string {
+  return username === undefined ? 'anonymous' : `user:${username}`
 }
 
 function toSubscriptions(reply: unknown): Subscription[] {

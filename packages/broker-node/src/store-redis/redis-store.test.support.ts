@@ -132,6 +132,7 @@ export function open(
   return store.open({
     instance: INSTANCE,
     clientId,
+    username: undefined,
     nodeId: nodeIds.get(store) ?? 'node',
     cleanStart: false,
     sessionExpirySeconds: 60,

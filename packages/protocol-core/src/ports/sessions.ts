@@ -7,6 +7,8 @@ import type { DueWill, StoredWill } from './wills.ts'
 export interface OpenRequest {
   instance: InstanceName
   clientId: string
+  /** Whose the client id is from now on, for as long as the session is there; `undefined` for an anonymous client. */
+  username: string | undefined
   /** The node that becomes the owner. */
   nodeId: string
   /** Ends an existing session first. */
@@ -80,6 +82,10 @@ export interface SessionStore {
    * Makes `nodeId` the owner of the session, atomically: creates, resumes, or (clean start) ends and creates it.
    * Unpublished wills of the client id are cancelled, or claimed for the caller, who publishes them before CONNACK: so
    * nothing of the new connection is overtaken by them. v5 [MQTT-3.1.2-8], [MQTT-3.1.3-9]; v3.1.1 [MQTT-3.1.2-8].
+   *
+   * @throws BrokerError `MIDGE_CLIENT_ID_OWNED` while a session of this client id is there, connected or stored, that
+   * another user has opened last; nothing has changed then. A session that does not say whose it is may be opened by
+   * anybody.
    */
   open(request: OpenRequest): Promise<OpenedSession>
 

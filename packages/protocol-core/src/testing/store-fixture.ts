@@ -95,6 +95,10 @@ export async function rejectsFenced(call: Promise<unknown>): Promise<void> {
   await assert.rejects(call, error => error instanceof BrokerError && error.code === 'MIDGE_SESSION_FENCED')
 }
 
+export async function rejectsOwned(call: Promise<unknown>): Promise<void> {
+  await assert.rejects(call, error => error instanceof BrokerError && error.code === 'MIDGE_CLIENT_ID_OWNED')
+}
+
 /** A store with short names for what tests do all the time. */
 export class Fixture {
   readonly nowMs: number = Date.now()
@@ -117,6 +121,7 @@ export class Fixture {
     return this.store.open({
       instance: INSTANCE,
       clientId,
+      username: undefined,
       nodeId: NODE,
       cleanStart: false,
       sessionExpirySeconds: 3600,

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict'
-import { INSTANCE, message, NODE, payloadsOf, type StoreTests, subscription, target, will } from './store-fixture.ts'
+import {
+  INSTANCE,
+  message,
+  NODE,
+  payloadsOf,
+  rejectsOwned,
+  type StoreTests,
+  subscription,
+  target,
+  will,
+} from './store-fixture.ts'
 
 const GROUP = '$share/g/t'
 
@@ -35,6 +45,19 @@ export const restartContract: StoreTests = {
       [true, false, false].map(released => ({ qos: 2, retain: true, released, subscriptionIds: [1, 70_000] })),
     )
     assert.deepEqual((await f.listed()).length, 1)
+  },
+
+  'restart: a client id belongs to whom it did before': async f => {
+    await f.openAndClose('named', { username: 'größe' })
+    await f.openAndClose('nameless', { username: undefined })
+    const { epoch } = await f.open('with a will', { username: '', will: will('x') })
+    if (!(await f.reopen())) return
+    await rejectsOwned(f.open('named', { username: undefined }))
+    await rejectsOwned(f.open('nameless', { username: '' }))
+    await rejectsOwned(f.open('with a will', { username: undefined }))
+    assert.ok((await f.open('with a will', { username: '' })).epoch > epoch)
+    assert.equal((await f.open('named', { username: 'größe' })).sessionPresent, true)
+    assert.equal((await f.open('nameless', { username: undefined })).sessionPresent, true)
   },
 
   'restart: sequence numbers and epochs go on where they were': async f => {

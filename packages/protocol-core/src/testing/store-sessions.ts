@@ -7,6 +7,7 @@ import {
   packetIds,
   payloadsOf,
   rejectsFenced,
+  rejectsOwned,
   type StoreTests,
   subscription,
   target,
@@ -87,6 +88,52 @@ export const sessionContract: StoreTests = {
       },
     )
     assert.deepEqual(payloadsOf(await f.store.readQueue(INSTANCE, 'c', second.epoch, 1, 10)), ['one', 'two'])
+  },
+
+  'a client id belongs to whoever has opened its session, connected or stored, clean start or not': async f => {
+    const owner = { username: 'anna' }
+    const intruders = [{ username: 'bert' }, { username: undefined }, { username: '' }, { username: 'anonymous' }]
+    const first = await f.open('c', { ...owner, will: will('last words') })
+    await f.store.saveSubscriptions(INSTANCE, 'c', first.epoch, [subscription('a')])
+    const refusesAll = async (): Promise<void> => {
+      for (const intruder of intruders) {
+        for (const cleanStart of [false, true]) await rejectsOwned(f.open('c', { ...intruder, cleanStart }))
+      }
+    }
+    await refusesAll()
+    // Nothing has changed: the connection is there, with its will, and owns the session.
+    await f.store.saveSubscriptions(INSTANCE, 'c', first.epoch, [subscription('b')])
+    await f.close('c', first.epoch, { fate: 'fire' })
+    assert.deepEqual(await f.dueWills(f.nowMs), ['last words'])
+    await refusesAll()
+    const second = await f.open('c', owner)
+    assert.equal(second.sessionPresent, true)
+    assert.deepEqual(second.subscriptions.map(found => found.topicFilter).sort(), ['a', 'b'])
+    // The same name in another instance is another client id.
+    await f.open('c', { username: 'bert', instance: 'other' })
+  },
+
+  'a client id is free when its session has ended': async f => {
+    const HOUR_SECONDS = HOUR_MS / 1000
+    const first = await f.open('c', { username: 'anna', sessionExpirySeconds: 0 })
+    await rejectsOwned(f.open('c', { username: 'bert' }))
+    await f.close('c', first.epoch, { sessionExpirySeconds: 0 })
+    const second = await f.open('c', { username: 'bert', sessionExpirySeconds: HOUR_SECONDS })
+    await f.close('c', second.epoch, { sessionExpirySeconds: HOUR_SECONDS })
+    // Expired, although no sweep has seen it.
+    const third = await f.open('c', { username: undefined, nowMs: f.nowMs + HOUR_MS })
+    assert.equal(third.sessionPresent, false)
+    await rejectsOwned(f.open('c', { username: 'anna', nowMs: f.nowMs + HOUR_MS }))
+    await f.open('c', { username: undefined, nowMs: f.nowMs + HOUR_MS })
+  },
+
+  'a client id of a dead node belongs to its owner until the session has ended': async f => {
+    await f.open('c', { username: 'anna', sessionExpirySeconds: 60 })
+    assert.equal(await f.store.reapNode(NODE, f.nowMs, 10), 1)
+    await rejectsOwned(f.open('c', { username: 'bert' }))
+    const { expired } = await f.sweepAll(f.nowMs + 60_000)
+    assert.equal(expired.length, 1)
+    await f.open('c', { username: 'bert', nowMs: f.nowMs + 60_000 })
   },
 
   'clean start ends the stored session and tells its subscriptions': async f => {

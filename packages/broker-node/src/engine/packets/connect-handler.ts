@@ -244,6 +244,7 @@ export class ConnectHandler {
     return store.open({
       instance: bound.instance,
       clientId: bound.clientId,
+      username: bound.username,
       nodeId,
       cleanStart: packet.cleanStart,
       sessionExpirySeconds: bound.terms.sessionExpirySeconds,

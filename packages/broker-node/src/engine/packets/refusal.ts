@@ -1,9 +1,11 @@
 import {
+  BrokerError,
   type ConnectBeginning,
   encodeConnack,
   fitProperties,
   type Properties,
   ProtocolError,
+  ReasonCode,
   returnCodeOf,
   UnsupportedProtocolError,
 } from '@midge/protocol-core'
@@ -79,6 +81,9 @@ function sendIfTaken(connection: Connection, reasonCode: number, properties: Pro
 /** What a failure while handling CONNECT means for the client; `undefined` when it says nothing about it. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof Refusal) return error
+  if (error instanceof BrokerError && error.code === 'MIDGE_CLIENT_ID_OWNED') {
+    return new Refusal(ReasonCode.clientIdentifierNotValid, 'the client id belongs to another user')
+  }
   return error instanceof ProtocolError ? new Refusal(error.reasonCode, error.text) : undefined
 }
 

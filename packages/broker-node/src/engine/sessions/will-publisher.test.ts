@@ -22,6 +22,7 @@ describe('WillPublisher', () => {
   const open = (payload: string): Promise<OpenedSession> =>
     services.store.open({
       ...NAME,
+      username: undefined,
       nodeId: 'n',
       cleanStart: false,
       sessionExpirySeconds: 60,

@@ -44,6 +44,7 @@ export async function openStored(
   const all: OpenRequest = {
     instance: 'default',
     clientId: 'c',
+    username: undefined,
     nodeId,
     cleanStart: false,
     sessionExpirySeconds: 60,

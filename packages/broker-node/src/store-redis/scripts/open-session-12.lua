@@ -2,27 +2,32 @@
 -- KEYS  1 record  2 subscriptions  3 queue  4 inbound QoS 2  5 released  6 groups taken from  7 due  8 wills  9 jobs
 --       10 epoch counter  11 owners  12 stored ids; all {p<K>} of the client id
 -- ARGV  1 sid  2 nodeId  3 clean start 0|1  4 session expiry s  5 now ms  6 end ms of claims: wills, group job
---       7 encoded will or ''  8 will delay s
+--       7 encoded will or ''  8 will delay s  9 whose the client id is
 -- Returns {epoch, present 0|1, head, tail, previous nodeId or '', previous epoch, subscriptions, ended subscriptions,
 --          inbound packet ids, group job or '', newest entry that may have been sent,
 --          will of the displaced connection or '', {id, will, …} of earlier ones, ids that others have claimed};
 --          the id of the group job and of the displaced will is <sid>:<previous epoch>, wills are claimed for the caller
+-- Errors  OWNED a session that is there belongs to another user; nothing has changed
 local K = { s = KEYS[1], sub = KEYS[2], q = KEYS[3], i2 = KEYS[4], r2 = KEYS[5], g = KEYS[6], due = KEYS[7],
   wills = KEYS[8], jobs = KEYS[9], ids = KEYS[12] }
 -- @include wills
 -- @include session
 local sid, nodeId, now = ARGV[1], ARGV[2], tonumber(ARGV[5])
-local epoch = redis.call('INCR', KEYS[10])
-local old = redis.call('HMGET', K.s, 'ep', 'node', 'exp', 'h', 't', 'will', 'wd', 'sent')
+local old = redis.call('HMGET', K.s, 'ep', 'node', 'exp', 'h', 't', 'will', 'wd', 'sent', 'by')
 local exists, oldEpoch = old[1] and true or false, old[1] or '0'
 local oldNode = old[2] or ''
 local oldId = sid .. ':' .. oldEpoch
-local resumed = exists and ARGV[3] == '0' and old[3] ~= '0'
-if resumed and oldNode == '' then
-  -- An expired session is gone although no sweep has seen it yet.
+-- An expired session is gone although no sweep has seen it yet.
+local overdue = false
+if exists and oldNode == '' then
   local expiry = redis.call('ZSCORE', K.due, 'e' .. sid)
-  if expiry and tonumber(expiry) <= now then resumed = false end
+  overdue = old[3] == '0' or (expiry and tonumber(expiry) <= now) or false
 end
+if exists and not overdue and old[9] and old[9] ~= ARGV[9] then
+  return redis.error_reply('OWNED a session of this client id belongs to another user')
+end
+local epoch = redis.call('INCR', KEYS[10])
+local resumed = exists and ARGV[3] == '0' and old[3] ~= '0' and not overdue
 local displacedWill, dueWills, claimedIds, left = '', {}, {}, {}
 local earlier = listWills(K.wills, sid)
 for _, one in ipairs(earlier) do
@@ -73,7 +78,8 @@ elseif exists then
   ended, groups = endSession(sid)
   job = addGroupJob(oldId, 'drop', groups, ARGV[6])
 end
-redis.call('HSET', K.s, 'ep', epoch, 'node', nodeId, 'exp', ARGV[4], 'h', head, 't', tail, 'sent', sent)
+redis.call('HSET', K.s, 'ep', epoch, 'node', nodeId, 'exp', ARGV[4], 'h', head, 't', tail, 'sent', sent,
+  'by', ARGV[9])
 if not resumed then redis.call('HSET', K.s, 'b', 0) end
 if ARGV[7] ~= '' then redis.call('HSET', K.s, 'will', ARGV[7], 'wd', ARGV[8]) end
 redis.call('ZADD', KEYS[11], 0, nodeId .. '|' .. sid)
