@@ -179,6 +179,7 @@ describe('SIGTERM', () => {
       port: node.port,
       protocolVersion: 5,
       clientId: 'drained',
+      anonymous: true,
       clean: false,
       properties: { sessionExpiryInterval: 300 },
     })

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { InstanceName, Permissions, TokenBucket } from '@midge/protocol-core'
+import type { DueWill, InstanceName, Message, Permissions, TokenBucket, WillOwner } from '@midge/protocol-core'
 
 /** What a listener knows of a connection before the first MQTT byte. */
 export interface ConnectionInfo {
@@ -114,8 +114,26 @@ export interface Admission {
   step(data: Uint8Array | undefined): AdmissionStep | Promise<AdmissionStep>
 }
 
+/** Rights of clients that are not there any more, on whatever node they were. */
+export interface WillRights {
+  /**
+   * @param message - that the client may publish, as it connects
+   * @returns whose rights are to be asked for when the will fires; `undefined` when only this login allows it
+   */
+  ownerOf(instance: InstanceName, client: ClientName, message: Message): WillOwner | undefined
+  /** True when the will may still be published. */
+  mayFire(due: DueWill): boolean
+}
+
+/** A client within its instance; `username` is `undefined` for an anonymous one. */
+export interface ClientName {
+  readonly username: string | undefined
+  readonly clientId: string
+}
+
 /** Where every client has to pass before anything is bound to an instance. */
 export interface Door {
+  readonly wills: WillRights
   /** A login method that is asked before all others. */
   putFirst(method: LoginMethod): void
   /** Each CONNECT, and each re-authentication, begins here. */

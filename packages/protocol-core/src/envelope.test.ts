@@ -131,18 +131,24 @@ test('a queue entry keeps its own QoS, RETAIN and all subscription identifiers',
   )
 })
 
-test('a will comes back with its delay and expiry', () => {
+test('a will comes back with its delay, expiry and owner', () => {
   const seconds = fc.integer({ min: 0, max: 0xffff_ffff })
+  const owners = fc.record(
+    { username: fc.oneof(fc.constant(undefined), anyText), isKnown: fc.boolean() },
+    { noNullPrototype: true },
+  )
   fc.assert(
     fc.property(
       anyMessage,
       seconds,
       fc.oneof(fc.constant(-1), seconds),
-      (message, willDelaySeconds, messageExpirySeconds) => {
-        const will: StoredWill = { message, willDelaySeconds, messageExpirySeconds }
+      fc.oneof(fc.constant(undefined), owners),
+      (message, willDelaySeconds, messageExpirySeconds, owner) => {
+        const will: StoredWill = { message, willDelaySeconds, messageExpirySeconds, owner }
         const decoded = decodeWill(encodeWill(will))
         assert.equal(decoded.willDelaySeconds, willDelaySeconds)
         assert.equal(decoded.messageExpirySeconds, messageExpirySeconds)
+        assert.deepEqual(decoded.owner, owner)
         assertSameMessage(decoded.message, message)
       },
     ),

@@ -2,7 +2,7 @@ import { BrokerError } from './errors.ts'
 import { EMPTY_BYTES, Message } from './message.ts'
 import type { Qos } from './packet.ts'
 import type { Subscription } from './ports/subscription.ts'
-import type { StoredWill } from './ports/wills.ts'
+import type { StoredWill, WillOwner } from './ports/wills.ts'
 import { decodeText, writeText } from './text-bytes.ts'
 import { utf8Length } from './utf8.ts'
 
@@ -12,7 +12,7 @@ import { utf8Length } from './utf8.ts'
  *   message       version, flags, u16 topic size, topic, [u48 expiry], [u16 publisher size, publisher],
  *                 [u32 properties size, properties], payload up to the end
  *   queue entry   version, flags, [varint count, count × varint subscription identifier], message
- *   will          version, flags, u32 delay, [u32 message expiry], message
+ *   will          version, flags, u32 delay, [u32 message expiry], [u16 username size, username], message
  *   subscription  version, options, varint subscription identifier, topic filter up to the end
  *
  * A format changes only with its version byte: nodes of two releases share one store during an upgrade.
@@ -32,6 +32,11 @@ const FLAG_SUBSCRIPTION_IDS = 0x08
 const QUEUE_ENTRY_FLAGS = 0x0f
 
 const FLAG_WILL_EXPIRY = 0x01
+/** Its owner is known, and is: anonymous, or a user with this name; and that user is kept by the broker. */
+const FLAG_WILL_ANONYMOUS = 0x02
+const FLAG_WILL_USER = 0x04
+const FLAG_WILL_KNOWN = 0x08
+const WILL_FLAGS = 0x0f
 
 const FLAG_NO_LOCAL = 0x04
 const FLAG_RETAIN_AS_PUBLISHED = 0x08
@@ -225,25 +230,49 @@ export function decodeQueueEntry(buf: Uint8Array, offset = 0, end: number = buf.
 
 /** @returns the will in bytes of its own */
 export function encodeWill(will: StoredWill): Uint8Array {
+  const { owner } = will
   const hasExpiry = will.messageExpirySeconds >= 0
-  const start = hasExpiry ? 10 : 6
+  const nameAt = hasExpiry ? 10 : 6
+  const start = owner?.username === undefined ? nameAt : nameAt + 2 + utf8Length(owner.username)
   const bytes = new Uint8Array(start + messageSize(will.message))
   bytes[0] = ENVELOPE_VERSION
-  bytes[1] = hasExpiry ? FLAG_WILL_EXPIRY : 0
+  bytes[1] = (hasExpiry ? FLAG_WILL_EXPIRY : 0) | ownerFlags(owner)
   writeU32(bytes, 2, will.willDelaySeconds)
   if (hasExpiry) writeU32(bytes, 6, will.messageExpirySeconds)
+  if (owner?.username !== undefined) {
+    if (start - nameAt - 2 > STRING_BYTES_MAX) throw invalid('username is too long to be stored')
+    writeU16(bytes, nameAt, start - nameAt - 2)
+    writeText(owner.username, bytes, nameAt + 2)
+  }
   writeMessage(will.message, bytes, start)
   return bytes
+}
+
+function ownerFlags(owner: WillOwner | undefined): number {
+  if (owner === undefined) return 0
+  return (owner.username === undefined ? FLAG_WILL_ANONYMOUS : FLAG_WILL_USER) | (owner.isKnown ? FLAG_WILL_KNOWN : 0)
 }
 
 /** @throws {@link BrokerError} `MIDGE_ENVELOPE_INVALID` */
 export function decodeWill(buf: Uint8Array, offset = 0, end: number = buf.length): StoredWill {
   checkRange(buf, offset, end)
-  const hasExpiry = readFlags(buf, offset, end, FLAG_WILL_EXPIRY, false) !== 0
+  const flags = readFlags(buf, offset, end, WILL_FLAGS, false)
+  const hasExpiry = (flags & FLAG_WILL_EXPIRY) !== 0
+  let at = offset + (hasExpiry ? 10 : 6)
+  let owner: WillOwner | undefined
+  const isKnown = (flags & FLAG_WILL_KNOWN) !== 0
+  if ((flags & FLAG_WILL_USER) !== 0) {
+    const size = readU16(buf, at, end)
+    owner = { username: text(slice(buf, at + 2, size, end)), isKnown }
+    at += 2 + size
+  } else if ((flags & FLAG_WILL_ANONYMOUS) !== 0) {
+    owner = { username: undefined, isKnown }
+  }
   return {
     willDelaySeconds: readU32(buf, offset + 2, end),
     messageExpirySeconds: hasExpiry ? readU32(buf, offset + 6, end) : -1,
-    message: decodeMessage(buf, offset + (hasExpiry ? 10 : 6), end),
+    owner,
+    message: decodeMessage(buf, at, end),
   }
 }
 

@@ -31,17 +31,16 @@ export const ALL_PERMITTED: Permissions = {
   mayReceive: () => true,
 }
 
-/**
- * What is laid down for one name: everything is allowed, to a user (`everything`) or to somebody who is none that is
- * kept here (`unlisted`), or what the rules say.
- */
-export type Grant = 'everything' | 'unlisted' | readonly AclTree[]
+/** What is laid down for one name: everything is allowed, or what the rules say. */
+export type Grant = 'everything' | readonly AclTree[]
 
 /** What is laid down in one instance; shared by its connections. */
 export interface InstanceRules {
-  /** Grows with every change after which {@link InstanceRules.grantOf}, or a tree of it, may say something else. */
+  /** Grows with every change after which `knows`, `grantOf`, or a tree of it, may say something else. */
   readonly version: number
-  /** @param username - `undefined` for an anonymous client */
+  /** True for a user that is kept here and enabled. */
+  knows(username: string): boolean
+  /** @param username - `undefined` for an anonymous client; may be one that is not known here */
   grantOf(username: string | undefined): Grant
 }
 

@@ -13,11 +13,13 @@ import type {
   LoginRequest,
   LoginStep,
   Plan,
+  WillRights,
 } from '../ports.ts'
 import { chooseInstance } from './choose-instance.ts'
 import { LoginChain } from './login-chain.ts'
 import { RefusalLog } from './refusal-log.ts'
 import { REFUSED } from './refusals.ts'
+import { RuleWillRights } from './rule-will-rights.ts'
 import type { UserDirectory, UserLimits } from './user-directory.ts'
 import { UserPermissions } from './user-permissions.ts'
 
@@ -38,12 +40,14 @@ export interface FrontDoorOptions {
  * and use. The engine learns of nothing else.
  */
 export class FrontDoor implements Door {
+  readonly wills: WillRights
   private readonly options: FrontDoorOptions
   private readonly chain: LoginChain
   private readonly log: RefusalLog
 
   constructor(options: FrontDoorOptions) {
     this.options = options
+    this.wills = new RuleWillRights(options.rules)
     this.chain = new LoginChain(options.methods)
     this.log = new RefusalLog(options.logger, options.now)
   }

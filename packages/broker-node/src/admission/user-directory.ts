@@ -46,10 +46,14 @@ class InstanceUsers implements InstanceRules {
   readonly records: Map<string, UserRecord> = new Map()
   private readonly book = new RuleBook()
 
+  knows(username: string): boolean {
+    return this.records.has(username)
+  }
+
+  /** Who is not listed may do everything: a certificate or a hook has vouched for it. */
   grantOf(username: string | undefined): Grant {
     const record = username === undefined ? undefined : this.records.get(username)
-    if (record === undefined) return 'unlisted'
-    return record.rules === undefined ? 'everything' : this.book.of(username)
+    return record?.rules === undefined ? 'everything' : this.book.of(username)
   }
 
   put(username: string, record: UserRecord | undefined): void {

@@ -28,7 +28,7 @@ export class UserPermissions implements Permissions, AclIdentity {
   private trees: readonly AclTree[] = NO_TREES
   private seenVersion = -1
   private isUnbound = false
-  private wasListed = false
+  private wasKnown = false
   private remembered: Map<string, boolean> | undefined = undefined
 
   /** @param extraRules - that the login has brought, their patterns accepted by `checkAclPattern` */
@@ -78,15 +78,18 @@ export class UserPermissions implements Permissions, AclIdentity {
   }
 
   private refresh(): void {
-    const grant = this.rules.grantOf(this.username)
-    this.seenVersion = this.rules.version
+    const { extra, rules, username } = this
+    const isKnown = username !== undefined && rules.knows(username)
+    // Who was a user and is none any more is not as free as one that never was.
+    const isGone = this.wasKnown && !isKnown
+    const grant = isGone ? NO_TREES : rules.grantOf(username)
+    this.seenVersion = rules.version
     this.remembered = undefined
-    // Somebody who was a user and is none any more is not as free as one that never was.
-    const isUnlisted = grant === 'unlisted' && !this.wasListed && this.extra === undefined
-    this.isUnbound = grant === 'everything' || isUnlisted
-    this.wasListed ||= grant !== 'unlisted'
+    this.wasKnown ||= isKnown
+    // What a login has brought narrows the freedom of those that are not kept here.
+    this.isUnbound = grant === 'everything' && (isKnown || extra === undefined)
     const trees = typeof grant === 'string' ? NO_TREES : grant
-    this.trees = this.extra === undefined ? trees : [...trees, this.extra]
+    this.trees = extra === undefined || isGone ? trees : [...trees, extra]
   }
 }
 

@@ -236,6 +236,33 @@ test('a will that may not be published is refused with CONNECT', async () => {
   }
 })
 
+for (const [what, revoke] of [
+  ['its rule', () => allow([{ pattern: 'other', read: true, write: true }])],
+  ['its user', () => users.removeUser('default', 'anna')],
+] as const) {
+  test(`a will that waits for its delay is not published without ${what}`, async () => {
+    const record = anna()
+    const root = await login('root')
+    await root.subscribe([{ filter: 'mine/#' }])
+    const before = dropped(DropReason.publishDenied)
+    const wills = [
+      { user: 'anna', topic: 'mine/anna/will' },
+      { user: 'root', topic: 'mine/root/will' },
+    ]
+    for (const { user, topic } of wills) {
+      const will = { topic, payload: 'x', properties: [0x18, 0, 0, 0, 1] }
+      const client = await login(user, { properties: HOUR, will })
+      client.stream.destroy()
+    }
+    revoke()
+    // Both are due together.
+    await root.until(() => root.deliveries().length > 0)
+    await poll(() => dropped(DropReason.publishDenied) > before, 'the will of anna to be dropped')
+    assert.deepEqual(await topicsOf(root), ['mine/root/will'])
+    users.putUser('default', record)
+  })
+}
+
 test('a plan with a rate slows a publisher down and loses nothing', async () => {
   const root = await login('root')
   await root.subscribe([{ filter: 'mine/#' }])

@@ -12,6 +12,7 @@ const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x7fff_fff
 console.log(`replay.test seed ${seed}`)
 
 const CLIENTS = ['a', 'b', 'c/d', '__proto__']
+const OWNERS = [undefined, { username: 'anna', isKnown: true }, { username: undefined, isKnown: false }]
 const GROUPS = ['$share/g/x', '$share/h/#']
 const INSTANCE = 'default'
 
@@ -58,6 +59,7 @@ class Side {
           message: numbered(n, 'will', qos, 0),
           willDelaySeconds: pick(8),
           messageExpirySeconds: pick(3) - 1,
+          owner: OWNERS[pick(OWNERS.length)],
         }
         const request = {
           instance: INSTANCE,

@@ -7,6 +7,16 @@ export interface StoredWill {
   willDelaySeconds: number
   /** Message Expiry Interval, counted from publication of the will; -1 for none. */
   messageExpirySeconds: number
+  /** Whose rights are asked for again when it fires; absent when the login alone has vouched for it. */
+  owner?: WillOwner | undefined
+}
+
+/** Who has left a will. */
+export interface WillOwner {
+  /** `undefined` for an anonymous client. */
+  username: string | undefined
+  /** It was a user that is kept here: when it is none any more, its will is not wanted. */
+  isKnown: boolean
 }
 
 /** A will that is to be published now, claimed by whoever was told of it. */

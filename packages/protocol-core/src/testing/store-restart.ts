@@ -92,6 +92,20 @@ export const restartContract: StoreTests = {
     assert.ok(opened.epoch > epoch)
   },
 
+  'restart: wills know whose they are, of connections that were open and of those that were not': async f => {
+    const owner = { username: 'größe', isKnown: true }
+    const { epoch } = await f.open('closed', { will: { ...will('closed', 5), owner } })
+    await f.close('closed', epoch, { fate: 'fire' })
+    await f.open('open', { will: { ...will('open'), owner } })
+    if (!(await f.reopen())) return
+    await f.store.reapNode(NODE, f.nowMs, 10)
+    const { wills } = await f.sweepAll(f.nowMs + 5000)
+    assert.deepEqual(
+      wills.map(due => due.will.owner),
+      [owner, owner],
+    )
+  },
+
   'restart: deadlines of wills and sessions keep running': async f => {
     const { epoch } = await f.open('c', { will: will('w', 5) })
     await f.close('c', epoch, { fate: 'fire', sessionExpirySeconds: 10 })

@@ -35,6 +35,24 @@ export const willContract: StoreTests = {
     assert.deepEqual([...due.will.message.properties], [...properties])
   },
 
+  'a will knows whose it is, however it comes to be published': async f => {
+    for (const owner of [{ username: 'anna', isKnown: true }, { username: undefined, isKnown: false }, undefined]) {
+      const stored = { ...will('w', 5), owner }
+      const { epoch } = await f.open('c', { will: stored })
+      await f.close('c', epoch, { fate: 'fire' })
+      const { wills } = await f.sweepAll(f.nowMs + 5000)
+      assert.deepEqual(
+        wills.map(due => due.will.owner),
+        [owner],
+      )
+      await f.store.confirmWill(INSTANCE, 'c', wills[0]?.id ?? '')
+      await f.open('c', { will: { ...will('w'), owner } })
+      const { displacedWill } = await f.open('c')
+      assert.deepEqual(displacedWill?.will.owner, owner)
+      await f.store.confirmWill(INSTANCE, 'c', displacedWill?.id ?? '')
+    }
+  },
+
   'a will with an empty payload stays a will': async f => {
     const stored = { ...will(''), message: message('t', '', { payload: EMPTY_BYTES }) }
     const { epoch } = await f.open('c', { will: stored })

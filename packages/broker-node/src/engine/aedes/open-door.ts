@@ -1,11 +1,13 @@
 import { ALL_PERMITTED, DEFAULT_INSTANCE, ReasonCode } from '@midge/protocol-core'
 import type { Counters } from '../../counters.ts'
-import type { Admission, AdmissionStep, Door, LoginMethod, LoginRequest, LoginStep } from '../../ports.ts'
+import type { Admission, AdmissionStep, Door, LoginMethod, LoginRequest, LoginStep, WillRights } from '../../ports.ts'
+import { FREE_WILLS } from '../ground/free-wills.ts'
 
 const UNLIMITED = { publishes: undefined, publishBytes: undefined }
 
 /** The door of a broker that was given none: everybody may come in, unless a hook says otherwise, as with Aedes. */
 export class OpenDoor implements Door {
+  readonly wills: WillRights = FREE_WILLS
   private readonly counters: Pick<Counters, 'authenticationFailures'>
   private method: LoginMethod | undefined = undefined
 

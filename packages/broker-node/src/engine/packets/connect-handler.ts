@@ -37,7 +37,7 @@ import { leaveEndedGroups, type ResumeParts, resumeSession } from './resume-sess
 export interface ConnectParts extends ResumeParts, EarlierParts {
   readonly services: ResumeParts['services'] &
     EarlierParts['services'] &
-    Pick<EngineServices, 'limits' | 'nowMs'> & { readonly store: SessionStore }
+    Pick<EngineServices, 'door' | 'limits' | 'nowMs'> & { readonly store: SessionStore }
   readonly sessions: SessionRegistry
   readonly ends: SessionEnds
   readonly sessionParts: SessionParts
@@ -227,7 +227,9 @@ export class ConnectHandler {
       publisherId: this.connection.clientId,
     })
     const { willDelaySeconds, messageExpirySeconds = -1 } = will
-    return { message: await this.reviewedWill(bound.rights, message), willDelaySeconds, messageExpirySeconds }
+    const reviewed = await this.reviewedWill(bound.rights, message)
+    const owner = this.parts.services.door.wills.ownerOf(bound.instance, bound, reviewed)
+    return { message: reviewed, willDelaySeconds, messageExpirySeconds, owner }
   }
 
   private async reviewedWill(rights: Rights, message: Message): Promise<Message> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { beforeEach, describe, it } from 'node:test'
 import { BrokerError, type Message, type OpenedSession, type StoredWill, type WillFate } from '@midge/protocol-core'
+import { DropReason } from '../../counters.ts'
 import { type TestServices, testMessage, testServices } from '../testing/test-services.ts'
 import { type WaitingClient, WillPublisher } from './will-publisher.ts'
 
@@ -17,6 +18,7 @@ describe('WillPublisher', () => {
   let wills: WillPublisher
   let published: Message[]
   let isStoring: boolean
+  let mayFire: boolean
 
   const texts = (): string[] => published.map(message => Buffer.from(message.payload).toString())
   const open = (payload: string): Promise<OpenedSession> =>
@@ -46,8 +48,10 @@ describe('WillPublisher', () => {
     nowMs = 1_700_000_000_000
     published = []
     isStoring = true
+    mayFire = true
+    const door = { ...services.door, wills: { ownerOf: () => undefined, mayFire: () => mayFire } }
     wills = new WillPublisher({
-      services: { ...services, nowMs: () => nowMs },
+      services: { ...services, door, nowMs: () => nowMs },
       publisher: {
         publish: async (_, message) => {
           if (isStoring) published.push(message)
@@ -74,6 +78,19 @@ describe('WillPublisher', () => {
     await open('1')
     await wills.settle(await open('2'), client(true))
     assert.deepEqual(texts(), [])
+    assert.equal(await leftOver(), 0)
+  })
+
+  it('forgets a will that may not be published any more, counted and logged, and goes on', async () => {
+    await end((await open('1')).epoch, 'fire')
+    await open('2')
+    nowMs += 10_000
+    mayFire = false
+    await wills.settle(await open('3'), client())
+    assert.deepEqual(texts(), [])
+    assert.equal(services.counters.dropped.get(DropReason.publishDenied), 2)
+    assert.equal(services.counters.willsPublished, 0)
+    assert.equal(services.logger.lines.filter(line => line.event === 'will.denied').length, 2)
     assert.equal(await leftOver(), 0)
   })
 

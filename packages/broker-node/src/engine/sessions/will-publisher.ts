@@ -6,6 +6,7 @@ import {
   type OpenedSession,
   type WillStore,
 } from '@midge/protocol-core'
+import { DropReason } from '../../counters.ts'
 import type { EngineServices } from '../ground/services.ts'
 
 /** How often a will that somebody else publishes is asked for. */
@@ -16,7 +17,9 @@ const ASK_TOTAL_MS = 12_000
 
 /** What the publication of wills works with. */
 export interface WillPublisherParts {
-  readonly services: Pick<EngineServices, 'counters' | 'hooks' | 'nowMs'> & { readonly store: WillStore }
+  readonly services: Pick<EngineServices, 'counters' | 'door' | 'hooks' | 'logger' | 'nowMs'> & {
+    readonly store: WillStore
+  }
   readonly publisher: {
     /** Publishes a message of the server itself. @returns false when the store did not take it */
     publish(instance: InstanceName, message: Message): Promise<boolean>
@@ -42,17 +45,29 @@ export class WillPublisher {
   }
 
   /**
-   * Publishes a claimed will like a message of its client, and confirms it.
+   * Publishes a claimed will like a message of its client, and confirms it; one that may not be published any more is
+   * only forgotten.
    * @returns false when the store did not take it: then it becomes due again, better late than lost
    */
   async publish(due: DueWill): Promise<boolean> {
     const { services, publisher } = this.parts
+    if (!services.door.wills.mayFire(due)) return this.drop(due)
     const { message, messageExpirySeconds } = due.will
     const expiresAtMs = messageExpirySeconds < 0 ? 0 : services.nowMs() + messageExpirySeconds * 1000
     const isStored = await publisher.publish(due.instance, new Message({ ...message, expiresAtMs }))
     if (!isStored) return false
     services.counters.willsPublished++
     void services.hooks.published(undefined, message)
+    await this.confirm(due)
+    return true
+  }
+
+  private async drop(due: DueWill): Promise<true> {
+    const { counters, logger } = this.parts.services
+    const { clientId, instance, will } = due
+    counters.drop(DropReason.publishDenied)
+    const fields = { event: 'will.denied', instance, clientId, username: will.owner?.username }
+    logger.info(fields, 'a will is not published: its client may not write to that topic any more')
     await this.confirm(due)
     return true
   }

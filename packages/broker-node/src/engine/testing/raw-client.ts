@@ -48,7 +48,7 @@ export interface ConnectOptions {
   properties?: number[]
   username?: string
   password?: string
-  will?: { topic: string; payload: string; qos?: Qos }
+  will?: { topic: string; payload: string; qos?: Qos; properties?: number[] }
 }
 
 export function connectPacket(options: ConnectOptions = {}): Buffer {
@@ -66,7 +66,8 @@ export function connectPacket(options: ConnectOptions = {}): Buffer {
   if (version === 5) parts.push(Buffer.from([options.properties?.length ?? 0, ...(options.properties ?? [])]))
   parts.push(lengthPrefixed(options.clientId ?? 'client'))
   if (will !== undefined) {
-    if (version === 5) parts.push(Buffer.from([0]))
+    const { properties = [] } = will
+    if (version === 5) parts.push(Buffer.from([properties.length, ...properties]))
     parts.push(lengthPrefixed(will.topic), lengthPrefixed(will.payload))
   }
   if (options.username !== undefined) parts.push(lengthPrefixed(options.username))

@@ -1,9 +1,10 @@
 import { ALL_PERMITTED, DEFAULT_INSTANCE } from '@midge/protocol-core'
 import type { AdmissionStep, Admitted, Door, LoginRequest } from '../../ports.ts'
+import { FREE_WILLS } from '../ground/free-wills.ts'
 
 /** A door that decides about every client at its first message. */
 export function doorThat(decide: (request: LoginRequest) => AdmissionStep | Promise<AdmissionStep>): Door {
-  return { putFirst: () => {}, begin: request => ({ step: () => decide(request) }) }
+  return { wills: FREE_WILLS, putFirst: () => {}, begin: request => ({ step: () => decide(request) }) }
 }
 
 /** Somebody who may do everything comes in. */
