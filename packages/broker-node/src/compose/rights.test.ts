@@ -276,3 +276,148 @@ test('a plan with a rate slows a publisher down and loses nothing', async () => 
   const { limits: _limits, ...unlimited } = anna()
   users.putUser('default', unlimited)
 })
+
+test('rules that look at QoS and RETAIN are asked for every message, in whatever order these come', async () => {
+  allow([
+    { pattern: 'q/#', read: false, write: true, qos: [1] },
+    { pattern: 'r/#', read: false, write: true, retain: true },
+    { pattern: 'plain', read: false, write: true },
+  ])
+  const root = await login('root')
+  await root.subscribe([{ filter: '+/x' }, { filter: 'plain' }])
+  const client = await login('anna')
+  const before = dropped(DropReason.publishDenied)
+  const q0 = publishPacket('q/x', 'q0')
+  const q1 = publishPacket('q/x', 'q1', { qos: 1, packetId: 1 })
+  const kept = publishPacket('r/x', 'r1', { retain: true })
+  const fleeting = publishPacket('r/x', 'r0')
+  // Neighbours of one topic would be handed on together.
+  client.send(Buffer.concat([q1, q0, q0, q1, q0, kept, fleeting, fleeting, kept]))
+  client.send(Buffer.concat([publishPacket('plain', 'p'), publishPacket('plain', 'p'), publishPacket('plain', 'p')]))
+  await root.until(() => root.deliveries().length >= 7)
+  await topicsOf(client)
+  // The order is kept within one QoS.
+  const payloads = root.deliveries().map(({ payload }) => payload)
+  assert.deepEqual(payloads.sort(), ['p', 'p', 'p', 'q1', 'q1', 'r1', 'r1'])
+  assert.equal(dropped(DropReason.publishDenied) - before, 5)
+  root.send(publishPacket('r/x', '', { retain: true }))
+})
+
+test('a denial comes before what is allowed at its priority, and after what is allowed before it', async () => {
+  allow([
+    { pattern: '#', read: true, write: true },
+    { pattern: 'secret/#', read: true, write: true, effect: 'deny' },
+    { pattern: 'secret/%u', read: true, write: false, priority: -1 },
+  ])
+  const client = await login('anna')
+  const filters = ['secret/x', 'secret/anna', 'secret/#', '#'].map(filter => ({ filter }))
+  assert.deepEqual(await client.subscribe(filters), [ReasonCode.notAuthorized, 0, 0, 0])
+  client.send(publishPacket('secret/anna', 'x', { qos: 1, packetId: 1 }))
+  assert.equal((await client.expect(4)).body[2], ReasonCode.notAuthorized)
+  const root = await login('root')
+  root.send(publishPacket('secret/x', 'x'), publishPacket('secret/anna', 'x'), publishPacket('open', 'x'))
+  await client.until(() => client.deliveries().some(({ topic }) => topic === 'open'))
+  assert.deepEqual([...new Set(await topicsOf(client))], ['secret/anna', 'open'])
+})
+
+test('a friend of an OwnTracks user has the fixed filters of the app and sees one phone', async () => {
+  allow([
+    { pattern: 'owntracks/%u/#', read: true, write: true },
+    { pattern: 'owntracks/jane/nokia', read: true, write: false },
+  ])
+  const root = await login('root')
+  for (const topic of ['owntracks/jane/nokia', 'owntracks/jane/tablet']) {
+    root.send(publishPacket(topic, 'kept', { qos: 1, retain: true, packetId: 1 }))
+    await root.expect(4)
+  }
+  const friend = await login('anna', { clientId: 'annaphone', clean: false }, 4)
+  const filters = ['owntracks/+/+', 'owntracks/+/+/event', 'owntracks/+/+/info'].map(filter => ({ filter, options: 2 }))
+  // Of the events of others there is nothing, but the friend's own would match.
+  assert.deepEqual(await friend.subscribe(filters), [2, 2, 2])
+  await friend.until(() => friend.deliveries().length > 0)
+  for (const topic of ['owntracks/jane/tablet', 'owntracks/jane/nokia/event', 'owntracks/jane/nokia']) {
+    root.send(publishPacket(topic, 'live'))
+  }
+  await friend.until(() => friend.deliveries().length > 1)
+  assert.deepEqual(await topicsOf(friend), ['owntracks/jane/nokia', 'owntracks/jane/nokia'])
+  for (const topic of ['owntracks/jane/nokia', 'owntracks/jane/tablet']) {
+    root.send(publishPacket(topic, '', { retain: true }))
+  }
+})
+
+test('what a hook writes into a message has to be allowed as well, and is asked for as the message of that client', async () => {
+  const { broker } = midge
+  const { authorizePublish } = broker
+  const root = await login('root')
+  await root.subscribe([{ filter: '#' }])
+  const client = await login('anna')
+  broker.authorizePublish = (_client, packet, callback) => {
+    packet.topic = packet.topic.replace('mine/anna/to/', '')
+    callback(null)
+  }
+  try {
+    const answers: (number | undefined)[] = []
+    for (const topic of ['mine/anna/to/other', 'mine/anna/to/mine/anna/x', 'other']) {
+      client.send(publishPacket(topic, 'x', { qos: 1, packetId: 1 }))
+      answers.push((await client.expect(4)).body[2])
+    }
+    assert.deepEqual(answers, [ReasonCode.notAuthorized, undefined, ReasonCode.notAuthorized])
+    await root.until(() => root.deliveries().length > 0)
+    assert.deepEqual(await topicsOf(root), ['mine/anna/x'])
+  } finally {
+    broker.authorizePublish = authorizePublish
+  }
+})
+
+test('what a hook writes into a will has to be allowed as well', async () => {
+  const { broker } = midge
+  const { authorizePublish } = broker
+  broker.authorizePublish = (_client, packet, callback) => {
+    packet.topic = 'other'
+    callback(null)
+  }
+  try {
+    const client = await dial(5)
+    const will = { topic: 'mine/anna/will', payload: 'x' }
+    client.send(connectPacket({ clientId: 'w', username: 'anna', password: PASSWORD, will }))
+    assert.equal((await client.expect(2)).body[1], ReasonCode.notAuthorized)
+  } finally {
+    broker.authorizePublish = authorizePublish
+  }
+})
+
+test('with permissions RETAIN of a delivery is what the subscription says', async () => {
+  const root = await login('root')
+  const [plain, asPublished] = [await login('anna'), await login('anna')]
+  await plain.subscribe([{ filter: '#' }])
+  // Retain As Published. v5 [MQTT-3.3.1-13]
+  await asPublished.subscribe([{ filter: '#', options: 8 }])
+  root.send(publishPacket('mine/anna/r', 'x', { qos: 1, retain: true, packetId: 1 }))
+  await root.expect(4)
+  assert.equal((await plain.delivery()).retain, false)
+  assert.equal((await asPublished.delivery()).retain, true)
+  const late = await login('anna')
+  await late.subscribe([{ filter: '#' }])
+  assert.equal((await late.delivery()).retain, true)
+  root.send(publishPacket('mine/anna/r', '', { retain: true }))
+})
+
+test('a client id that preConnect has written is the one that rules, wills and its session know', async () => {
+  const { broker } = midge
+  const { preConnect } = broker
+  allow([{ pattern: 'dev/%c', read: true, write: true }])
+  broker.preConnect = (_client, packet, callback) => {
+    if ('clientId' in packet) packet.clientId = 'written'
+    callback(null, true)
+  }
+  try {
+    const client = await login('anna', { clientId: 'asked', will: { topic: 'dev/written', payload: 'x' } })
+    const codes = await client.subscribe([{ filter: 'dev/written' }, { filter: 'dev/asked' }])
+    assert.deepEqual(codes, [0, ReasonCode.notAuthorized])
+    client.send(publishPacket('dev/written', 'x'))
+    assert.equal((await client.delivery()).topic, 'dev/written')
+    assert.ok(broker.core.sessions.sessionOf('default', 'written') !== undefined)
+  } finally {
+    broker.preConnect = preConnect
+  }
+})
