@@ -24,6 +24,8 @@ export interface RecordListener {
   onRecord(key: string, value: string | undefined): void
   /** All records are about to be told again from the start: those that are not told then are gone. */
   onRecordsReset(): void
+  /** All records have been told: once before `start` resolves, and after each reset. */
+  onRecordsTold(): void
 }
 
 /**
