@@ -1,4 +1,5 @@
 import type { ApiKey } from './model/api-key.ts'
+import type { Actor, AuditEntry } from './model/audit-entry.ts'
 import type { Ban } from './model/ban.ts'
 import type { Bridge } from './model/bridge.ts'
 import type { Instance, InstanceSettings } from './model/instance.ts'
@@ -7,13 +8,7 @@ import type { Rule } from './model/rule.ts'
 import type { PasswordProof, User } from './model/user.ts'
 import type { Webhook } from './model/webhook.ts'
 
-/** Who changes something, for the audit trail. */
-export interface Actor {
-  kind: 'key' | 'node'
-  /** Id of the API key, or of the node. */
-  id: string
-  address?: string
-}
+export type { Actor, AuditEntry } from './model/audit-entry.ts'
 
 /**
  * A page of a list: `after` is the `cursor` of the page before. Lists are in the order of their ids.
@@ -71,17 +66,6 @@ export interface UserInput {
 /** A rule before it has an id. */
 export type NewRule = Omit<Rule, 'id' | 'createdAtMs' | 'effect' | 'priority'> &
   Partial<Pick<Rule, 'effect' | 'priority'>>
-
-/** One line of the audit trail. */
-export interface AuditEntry {
-  atMs: number
-  actor: Actor
-  /** `user.created`, `rule.removed`, … */
-  action: string
-  instance: string | undefined
-  /** What it was done to; never a secret. */
-  subject: string
-}
 
 /**
  * The control plane: what operators and tenants set up. Reading is from memory, on every node; each change resolves
@@ -154,7 +138,7 @@ export interface Tenancy {
   }
   /** Newest first; at most 10,000 are kept. */
   audit(page: PageRequest, instance?: string): Page<AuditEntry>
-  /** Whoever has to act on a change: called after the change is in force here. */
+  /** Whoever has to act on a change: called after the change is in force here; not about what was there before. */
   observe(observer: TenancyObserver): void
 }
 
@@ -163,9 +147,8 @@ export interface TenancyObserver {
   onInstance?(before: Instance | undefined, after: Instance | undefined): void
   onPlan?(plan: PlanRecord): void
   onUser?(instance: string, before: User | undefined, after: User | undefined): void
-  /** Rules of the instance have changed. */
-  onRules?(instance: string): void
-  onBan?(instance: string, ban: Ban): void
+  onRule?(instance: string, before: Rule | undefined, after: Rule | undefined): void
+  onBan?(instance: string, before: Ban | undefined, after: Ban | undefined): void
   onBridge?(instance: string, id: string, after: Bridge | undefined): void
   onWebhook?(instance: string, id: string, after: Webhook | undefined): void
 }
