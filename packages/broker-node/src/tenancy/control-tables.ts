@@ -1,0 +1,253 @@
+import type { InstanceName, RecordListener } from '@midge/protocol-core'
+import type { z } from 'zod'
+import { BUILT_IN_PLANS } from './built-in-plans.ts'
+import { InstanceRows, type RowKind } from './instance-rows.ts'
+import { type ApiKey, apiKey } from './model/api-key.ts'
+import { type AuditEntry, auditEntry } from './model/audit-entry.ts'
+import { ban } from './model/ban.ts'
+import { bridge } from './model/bridge.ts'
+import { type Instance, instance } from './model/instance.ts'
+import { type PlanRecord, plan } from './model/plan.ts'
+import { rule } from './model/rule.ts'
+import { user } from './model/user.ts'
+import { webhook } from './model/webhook.ts'
+import { parseRecordKey, type RecordKind, type RecordName, recordKey } from './record-key.ts'
+import { readRecord } from './record-reading.ts'
+import { RecordTable } from './record-table.ts'
+import type { TenancyObserver } from './tenancy.ts'
+
+/** What became of one record. */
+interface Told {
+  key: string
+  name: RecordName
+  raw: string | undefined
+}
+
+const NO_ROWS = new InstanceRows()
+const BUILT_IN: ReadonlyMap<string, PlanRecord> = new Map(BUILT_IN_PLANS.map(record => [record.id, record]))
+
+/** What the records say, in memory: fed by the record store, read by the services and by the door. */
+export class ControlTables implements RecordListener {
+  readonly instances: RecordTable<Instance> = new RecordTable()
+  /** Built-in ones as well. */
+  readonly plans: RecordTable<PlanRecord> = new RecordTable()
+  readonly keys: RecordTable<ApiKey> = new RecordTable()
+  readonly audit: RecordTable<AuditEntry> = new RecordTable()
+  private readonly rows: Map<InstanceName, InstanceRows> = new Map()
+  private readonly byNumber: Map<number, Instance> = new Map()
+  private readonly byKeyHash: Map<string, ApiKey> = new Map()
+  /** Of kinds that are only a text. */
+  private readonly texts: Map<string, string> = new Map()
+  /** How a record is written, where it is not as this version would write it. */
+  private readonly oddly: Map<string, string> = new Map()
+  private readonly observers: TenancyObserver[] = []
+  private readonly onUnreadable: (key: string) => void
+  private untold: Set<string> | undefined = undefined
+
+  constructor(onUnreadable: (key: string) => void) {
+    this.onUnreadable = onUnreadable
+    for (const record of BUILT_IN_PLANS) this.plans.set(record.id, record)
+  }
+
+  observe(observer: TenancyObserver): void {
+    this.observers.push(observer)
+  }
+
+  /** What belongs to an instance; empty for one that is not there. */
+  of(name: InstanceName): InstanceRows {
+    return this.rows.get(name) ?? NO_ROWS
+  }
+
+  findByNumber(number: number): Instance | undefined {
+    return this.byNumber.get(number)
+  }
+
+  findKeyByHash(sha256: string): ApiKey | undefined {
+    return this.byKeyHash.get(sha256)
+  }
+
+  /** Text of a `host`, `port`, `retired`, `counter` or `guard`. */
+  text(kind: RecordKind, instanceName: InstanceName | '', id: string): string | undefined {
+    return this.texts.get(recordKey(kind, instanceName, id))
+  }
+
+  /** Instance that a TLS server name or the host of a WebSocket stands for. */
+  findByHost(host: string): InstanceName | undefined {
+    const raw = this.text('host', '', host)
+    return raw === undefined ? undefined : JSON.parse(raw)
+  }
+
+  /** How `row`, which is in one of the tables, is written in the store. */
+  rawOf(key: string, row: unknown): string {
+    return this.oddly.get(key) ?? JSON.stringify(row)
+  }
+
+  /** Instances that have been removed, and of which records are left. */
+  *retiredWithRows(): Generator<InstanceName> {
+    for (const [name, rows] of this.rows) if (!rows.isEmpty && this.text('retired', '', name) !== undefined) yield name
+  }
+
+  onRecord(key: string, raw: string | undefined): void {
+    this.untold?.delete(key)
+    const name = parseRecordKey(key)
+    if (name === undefined) {
+      this.onUnreadable(key)
+      return
+    }
+    this.take({ key, name, raw })
+  }
+
+  onRecordsReset(): void {
+    this.untold = new Set(this.allKeys())
+  }
+
+  onRecordsTold(): void {
+    const gone = this.untold ?? []
+    this.untold = undefined
+    for (const key of gone) this.onRecord(key, undefined)
+  }
+
+  private take(told: Told): void {
+    const { key, name, raw } = told
+    switch (name.kind) {
+      case 'instance':
+        this.setInstance(told)
+        return
+      case 'plan':
+        this.setPlan(told)
+        return
+      case 'key':
+        this.setKey(told)
+        return
+      case 'audit':
+        this.audit.set(name.id, this.read(auditEntry, told))
+        return
+      case 'user':
+      case 'rule':
+      case 'ban':
+      case 'bridge':
+      case 'webhook':
+        this.setRow(name.kind, told)
+        return
+      default:
+        if (raw === undefined) this.texts.delete(key)
+        else this.texts.set(key, raw)
+    }
+  }
+
+  private setInstance(told: Told): void {
+    const { id } = told.name
+    const before = this.instances.get(id)
+    if (this.isSame(before, told)) return
+    const after = this.read(instance, told)
+    this.instances.set(id, after)
+    if (before !== undefined) this.byNumber.delete(before.number)
+    if (after !== undefined) this.byNumber.set(after.number, after)
+    for (const each of this.observers) each.onInstance?.(before, after)
+  }
+
+  private setPlan(told: Told): void {
+    const { id } = told.name
+    if (this.isSame(this.plans.get(id), told)) return
+    const after = this.read(plan, told) ?? BUILT_IN.get(id)
+    this.plans.set(id, after)
+    if (after !== undefined) for (const each of this.observers) each.onPlan?.(after)
+  }
+
+  private setKey(told: Told): void {
+    const { id } = told.name
+    const before = this.keys.get(id)
+    if (this.isSame(before, told)) return
+    const after = this.read(apiKey, told)
+    this.keys.set(id, after)
+    if (before !== undefined) this.byKeyHash.delete(before.sha256)
+    if (after !== undefined) this.byKeyHash.set(after.sha256, after)
+  }
+
+  private setRow(kind: RowKind, told: Told): void {
+    const { instance: of, id } = told.name
+    const rows = this.rowsFor(of)
+    const before = rows.tableOf(kind).get(id)
+    if (this.isSame(before, told)) return
+    switch (kind) {
+      case 'user':
+        this.setUser(rows, told)
+        return
+      case 'rule':
+        this.setRule(rows, told)
+        return
+      case 'ban':
+        this.setBan(rows, told)
+        return
+      case 'bridge': {
+        const after = this.read(bridge, told)
+        rows.bridges.set(id, after)
+        for (const each of this.observers) each.onBridge?.(of, id, after)
+        return
+      }
+      case 'webhook': {
+        const after = this.read(webhook, told)
+        rows.webhooks.set(id, after)
+        for (const each of this.observers) each.onWebhook?.(of, id, after)
+      }
+    }
+  }
+
+  private setUser(rows: InstanceRows, told: Told): void {
+    const { instance: of, id } = told.name
+    const before = rows.users.get(id)
+    const after = this.read(user, told)
+    rows.users.set(id, after)
+    for (const each of this.observers) each.onUser?.(of, before, after)
+  }
+
+  private setRule(rows: InstanceRows, told: Told): void {
+    const { instance: of, id } = told.name
+    const before = rows.rules.get(id)
+    const after = this.read(rule, told)
+    rows.setRule(id, after)
+    for (const each of this.observers) each.onRule?.(of, before, after)
+  }
+
+  private setBan(rows: InstanceRows, told: Told): void {
+    const { instance: of, id } = told.name
+    const before = rows.bans.get(id)
+    const after = this.read(ban, told)
+    rows.bans.set(id, after)
+    for (const each of this.observers) each.onBan?.(of, before, after)
+  }
+
+  private rowsFor(name: InstanceName): InstanceRows {
+    let rows = this.rows.get(name)
+    if (rows === undefined) {
+      rows = new InstanceRows()
+      this.rows.set(name, rows)
+    }
+    return rows
+  }
+
+  private *allKeys(): Generator<string> {
+    for (const id of this.instances.keys()) yield recordKey('instance', '', id)
+    for (const record of this.plans.values()) {
+      if (record !== BUILT_IN.get(record.id)) yield recordKey('plan', '', record.id)
+    }
+    for (const id of this.keys.keys()) yield recordKey('key', '', id)
+    for (const id of this.audit.keys()) yield recordKey('audit', '', id)
+    for (const [name, rows] of this.rows) for (const { kind, id } of rows.names()) yield recordKey(kind, name, id)
+    yield* this.texts.keys()
+  }
+
+  /** Nothing has changed: a record was told again, or written as it was to make sure that it stays. */
+  private isSame(before: unknown, { key, raw }: Told): boolean {
+    return before === undefined ? raw === undefined : raw === this.rawOf(key, before)
+  }
+
+  private read<T>(schema: z.ZodType<T>, { key, raw }: Told): T | undefined {
+    if (this.oddly.size > 0) this.oddly.delete(key)
+    if (raw === undefined) return undefined
+    const row = readRecord(schema, raw)
+    if (row === undefined) this.onUnreadable(key)
+    else if (JSON.stringify(row) !== raw) this.oddly.set(key, raw)
+    return row
+  }
+}
