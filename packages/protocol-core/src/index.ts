@@ -85,7 +85,14 @@ export { DEFAULT_INSTANCE, type InstanceName } from './ports/instance-name.ts'
 export type { CommitItem, CommitResult, GroupTarget, MessageStore, SessionTarget } from './ports/messages.ts'
 export type { LinkListener, NodeLink } from './ports/node-link.ts'
 export type { QueueEntry, QueueLimits, QueueStore } from './ports/queues.ts'
-export type { RecordChange, RecordListener, RecordRow, RecordStore } from './ports/records.ts'
+export {
+  checkRecordChanges,
+  type RecordChange,
+  type RecordListener,
+  type RecordRow,
+  type RecordStore,
+  recordConflict,
+} from './ports/records.ts'
 export type { RetainedPage, RetainedStore } from './ports/retained.ts'
 export type { SecretStore } from './ports/secrets.ts'
 export type { CloseRequest, OpenedSession, OpenRequest, SessionStore } from './ports/sessions.ts'

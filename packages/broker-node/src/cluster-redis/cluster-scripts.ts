@@ -7,6 +7,7 @@ export const CLUSTER_SCRIPTS = [
   'read-table-2',
   'reap-node-3',
   'register-node-3',
+  'write-records-4',
   'write-table-4',
 ] as const
 export type ClusterScript = (typeof CLUSTER_SCRIPTS)[number]

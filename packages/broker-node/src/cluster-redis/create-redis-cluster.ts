@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import type { Directory, NodeLink } from '@midge/protocol-core'
+import type { Directory, NodeLink, RecordStore } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 import { RetryGate } from '../redis/retry-gate.ts'
 import type { RedisRoom } from '../redis/room.ts'
@@ -9,6 +9,7 @@ import { ControlBus } from './control-bus.ts'
 import { NodeRegistry } from './node-registry.ts'
 import { RedisDirectory } from './redis-directory.ts'
 import { type LinkReports, RedisNodeLink } from './redis-node-link.ts'
+import { RedisRecords } from './redis-records.ts'
 import { type ClusterTimings, DEFAULT_TIMINGS, INBOX_BLOCK_MS } from './timings.ts'
 
 /** How a node takes part in a cluster; the reports are for its counters. */
@@ -18,21 +19,24 @@ export interface RedisClusterOptions extends LinkReports {
   nodeId: string
   /** Told to peers; the machine's name by default. */
   host?: string
+  /** See `durability: replicated`: a write of records is kept only when a replica has it. */
+  waitsForReplica?: boolean
   logger: Logger
   timings?: Partial<ClusterTimings>
 }
 
-/** Both ends of the cluster as one node holds them. */
+/** The ends of the cluster as one node holds them. */
 export interface RedisCluster {
   directory: Directory & Pick<RedisDirectory, 'sizes' | 'summaries'>
   link: NodeLink & Pick<RedisNodeLink, 'framesSent' | 'framesReceived'>
-  /** Leaves the cluster; `directory.stop` and `link.stop` are part of it. */
+  records: RecordStore
+  /** Leaves the cluster; `directory.stop`, `link.stop` and `records.stop` are part of it. */
   stop(): Promise<void>
 }
 
 /**
  * Joins a node to its cluster: a link for commands, one for the inbox, and the listener of the node, shared by the
- * directory and the node link.
+ * directory, the records and the node link.
  *
  * Returns at once and connects in the background. `start` of either waits for Redis as long as it takes, and rejects
  * with `MIDGE_NODE_ID_IN_USE` when another process lives under the node id.
@@ -48,6 +52,8 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
   const host = options.host ?? hostname()
   const registry = new NodeRegistry({ redis, gate, bus, keys, nodeId, host, timings, logger })
   const directory = new RedisDirectory({ redis, gate, bus, registry, keys, timings, logger })
+  const waitsForReplica = options.waitsForReplica ?? false
+  const records = new RedisRecords({ redis, gate, bus, registry, keys, timings, waitsForReplica, logger })
   const link = new RedisNodeLink({
     ...reportsOf(options),
     commands: redis,
@@ -60,13 +66,13 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     logger,
   })
   const stop = async (): Promise<void> => {
-    await directory.stop()
+    await Promise.all([directory.stop(), records.stop()])
     gate.stop()
     await link.stop()
     inboxLink.disconnect()
     await redis.stop()
   }
-  return { directory, link, stop }
+  return { directory, link, records, stop }
 }
 
 function reportsOf({ onDropped, onGap, onUnreadable }: LinkReports): LinkReports {

@@ -17,12 +17,11 @@ import {
 import type { NodeRegistry, Peer } from './node-registry.ts'
 import { ReplicatedTable, type TableObserver } from './replicated-table.ts'
 import { SettleBarrier } from './settle-barrier.ts'
-import { type ClusterTimings, LAST_WRITES_MS } from './timings.ts'
+import { watchTables } from './table-peers.ts'
+import { type ClusterTimings, LAST_WRITES_MS, TABLE_READ_COUNT } from './timings.ts'
 
 const ROUTES = 'routes'
 const STORED = 'stored'
-/** Heartbeats in a row at which a peer's summary has to differ before a table is loaded again. */
-const MISMATCHES_MAX = 2
 /** Heartbeats that the reaper of a node has to remove its routes before another node does it. */
 const ORPHAN_BEATS = 3
 
@@ -53,29 +52,24 @@ export class RedisDirectory implements Directory {
   private readonly goneNodes = new Set<string>()
   /** Gone nodes with rows left in the table, and the heartbeats since. */
   private readonly orphans = new Map<string, number>()
-  private readonly mismatches = new Map<string, number>()
   private listener: DirectoryListener | undefined
   private poll: NodeJS.Timeout | undefined
 
   constructor(options: RedisDirectoryOptions) {
     this.options = options
-    const { registry, timings, bus } = options
+    const { registry, timings } = options
     this.barrier = new SettleBarrier({
       capMs: timings.barrierMs,
       isAwaited: nodeId => nodeId !== registry.nodeId && !this.goneNodes.has(nodeId) && registry.mayServe(nodeId),
     })
     this.routes = this.createTable(ROUTES, (field, value) => this.onRouteRow(field, value))
     this.stored = this.createTable(STORED, (field, value) => this.onStoredRow(field, value))
-    registry.describe(() => this.describeTables())
+    watchTables([this.routes, this.stored], { ...options, barrier: this.barrier })
     registry.observe({
-      onPeers: peers => this.onPeers(peers),
+      onPeers: peers => this.sweepOrphans(peers),
       onJoined: nodeId => this.onNodeJoined(nodeId),
       onGone: nodeId => this.onNodeGone(nodeId),
       onDead: nodeId => this.dropRoutesOf(nodeId),
-    })
-    bus.onMessage(message => {
-      if (message.kind === 'changed') this.tableOf(message.table)?.follow()
-      else if (message.kind === 'applied') this.barrier.onApplied(message.nodeId, message.table, message)
     })
   }
 
@@ -155,6 +149,7 @@ export class RedisDirectory implements Directory {
       nodeId: registry.nodeId,
       processToken: registry.token,
       staleMs: timings.staleMs,
+      readBatches: TABLE_READ_COUNT,
       logger,
       observer: {
         onRow,
@@ -170,11 +165,6 @@ export class RedisDirectory implements Directory {
         },
       },
     })
-  }
-
-  private tableOf(name: string): ReplicatedTable | undefined {
-    if (name === ROUTES) return this.routes
-    return name === STORED ? this.stored : undefined
   }
 
   private onRouteRow(field: string, value: string | undefined): void {
@@ -227,39 +217,6 @@ export class RedisDirectory implements Directory {
     for (const [field] of this.routes.entries()) if (field.startsWith(prefix)) visit(field)
   }
 
-  /** With every heartbeat: acknowledgements that the bus may have lost, digests, rows that belong to nobody. */
-  private onPeers(peers: Peer[]): void {
-    for (const peer of peers) {
-      for (const table of [this.routes, this.stored]) {
-        const [epoch = '', version = ''] = peer.info[`${table.name}At`]?.split(' ') ?? []
-        if (epoch !== '') this.barrier.onApplied(peer.nodeId, table.name, { epoch, version: Number(version) })
-        this.compare(peer, table)
-      }
-    }
-    this.barrier.check()
-    this.sweepOrphans(peers)
-  }
-
-  private compare(peer: Peer, table: ReplicatedTable): void {
-    const key = `${table.name} ${peer.nodeId}`
-    const theirs = peer.info[`${table.name}Sum`]
-    const mine = table.summary()
-    const versionOf = (summary: string): string => summary.split(' ', 2).join()
-    if (theirs === undefined || mine === undefined || versionOf(theirs) !== versionOf(mine) || theirs === mine) {
-      this.mismatches.delete(key)
-      return
-    }
-    const count = (this.mismatches.get(key) ?? 0) + 1
-    this.mismatches.set(key, count)
-    if (count < MISMATCHES_MAX) return
-    this.mismatches.delete(key)
-    this.options.logger.warn(
-      { event: 'cluster.table_differs', table: table.name, peerNodeId: peer.nodeId },
-      'two nodes disagree about a table; loading it again',
-    )
-    table.reload()
-  }
-
   /** Rows of nodes that died before this one came. */
   private findOrphans(): void {
     const owners = new Set<string>()
@@ -277,16 +234,5 @@ export class RedisDirectory implements Directory {
       this.orphans.delete(nodeId)
       if (isLowest) this.dropRoutesOf(nodeId)
     }
-  }
-
-  private describeTables(): Record<string, string> {
-    const fields: Record<string, string> = {}
-    for (const table of [this.routes, this.stored]) {
-      const { epoch, version } = table.appliedPoint
-      fields[`${table.name}At`] = `${epoch} ${version}`
-      const summary = table.summary()
-      if (summary !== undefined) fields[`${table.name}Sum`] = summary
-    }
-    return fields
   }
 }

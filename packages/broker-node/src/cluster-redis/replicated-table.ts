@@ -7,13 +7,7 @@ import type { RetryGate } from '../redis/retry-gate.ts'
 import type { ClusterKeys } from './cluster-keys.ts'
 import type { ClusterScript } from './cluster-scripts.ts'
 import { TableDigest } from './table-digest.ts'
-import {
-  TABLE_BATCH_CHANGES_MAX,
-  TABLE_BATCH_CHARS_MAX,
-  TABLE_LOG_BATCHES_MAX,
-  TABLE_READ_COUNT,
-  TABLE_SCAN_COUNT,
-} from './timings.ts'
+import { TABLE_BATCH_CHANGES_MAX, TABLE_BATCH_CHARS_MAX, TABLE_LOG_BATCHES_MAX, TABLE_SCAN_COUNT } from './timings.ts'
 
 /** A point in the life of a table: versions of different epochs have nothing to do with each other. */
 export interface TablePoint {
@@ -32,6 +26,8 @@ export interface TableObserver {
   onWritten(batch: number, point: TablePoint, nodeIds: string[]): void
   /** Everything up to `point` is applied; `origins` wrote it, `undefined` stands for anybody (a reload). */
   onApplied(point: TablePoint, origins: Set<string> | undefined): void
+  /** The log was read to its end: the rows are what the table had at `point`, without half a batch among them. */
+  onCaughtUp?(point: TablePoint): void
 }
 
 /** What a {@link ReplicatedTable} needs. */
@@ -43,6 +39,8 @@ export interface TableOptions {
   nodeId: string
   processToken: string
   staleMs: number
+  /** Batches per read of the log. */
+  readBatches: number
   logger: Logger
   observer: TableObserver
 }
@@ -274,7 +272,7 @@ export class ReplicatedTable {
 
   private async readLog(): Promise<void> {
     for (;;) {
-      const { epoch, version, batches } = await this.read(this.point.version + 1, TABLE_READ_COUNT)
+      const { epoch, version, batches } = await this.read(this.point.version + 1, this.options.readBatches)
       if (this.isStopped) return
       if (epoch !== this.point.epoch || version < this.point.version) return this.reload()
       const origins = new Set<string>()
@@ -289,6 +287,7 @@ export class ReplicatedTable {
         // Redis confirmed a batch under a version that now belongs to another one: a failover lost ours.
         const [oldest] = this.written
         if (oldest !== undefined && oldest.point.version <= version) this.reload()
+        this.options.observer.onCaughtUp?.(this.point)
         return
       }
       if (batches.length === 0) return this.reload()

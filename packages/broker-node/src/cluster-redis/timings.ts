@@ -55,6 +55,16 @@ export const TABLE_BATCH_CHARS_MAX: number = 1024 * 1024
 export const TABLE_LOG_BATCHES_MAX = 20_000
 /** Batches per read of a table's log. */
 export const TABLE_READ_COUNT = 200
+/** The same of the records' table, whose batches may be 4 MiB long. */
+export const RECORDS_READ_COUNT = 16
+/** Batches that the log of the records' table keeps. */
+export const RECORDS_LOG_BATCHES_MAX = 1_000
+/** Writes of records that wait for their turn on one node. */
+export const RECORDS_WAITING_MAX = 1_000
+/** How long a write of records is tried, and how long its node may take to see it. */
+export const RECORDS_WRITE_MS = 5_000
+/** How long a write of records waits for the other nodes. */
+export const RECORDS_BARRIER_MS = 500
 /** Rows per page of a full load. */
 export const TABLE_SCAN_COUNT = 1_000
 

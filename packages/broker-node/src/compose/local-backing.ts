@@ -20,6 +20,7 @@ export async function openLocalBacking(config: BackingConfig, logger: Logger): P
     store,
     directory,
     link: new NoLink(),
+    records: store.records,
     secrets: store,
     ready: () => Promise.resolve(),
     outage: () => undefined,

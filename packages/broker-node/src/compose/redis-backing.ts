@@ -34,6 +34,7 @@ export function openRedisBacking(
     room,
     nodeId,
     logger,
+    waitsForReplica: durability === 'replicated',
     timings: { barrierMs: config.suback.barrierMs },
     onDropped: (_nodeId, count) => counters.drop(DropReason.linkFull, count),
     onGap: (_nodeId, frames) => {
@@ -48,6 +49,7 @@ export function openRedisBacking(
     store,
     directory: cluster.directory,
     link: cluster.link,
+    records: cluster.records,
     secrets: {
       secret: (name, bytesCount) => patience.repeat('read a shared key', () => store.secret(name, bytesCount)),
     },

@@ -98,6 +98,9 @@ class Loader {
       case Tag.secret:
         this.#state.secrets.set(at.text(), Uint8Array.from(value))
         break
+      case Tag.record:
+        this.#state.records.set(at.text(), new ByteReader(value).text())
+        break
       case Tag.session:
         this.#session(at.sizedText(), at.text(), new ByteReader(value))
         break

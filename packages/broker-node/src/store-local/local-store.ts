@@ -10,6 +10,7 @@ import {
   type OpenRequest,
   type QueueEntry,
   type QueueLimits,
+  type RecordStore,
   type RetainedPage,
   type Store,
   type StoredSubscription,
@@ -22,6 +23,7 @@ import { acknowledge, Commits, isExpired } from './commits.ts'
 import type { Journal } from './journal.ts'
 import { type LoadProgress, loadState } from './load.ts'
 import { LocalGroups } from './local-groups.ts'
+import { LocalRecords } from './local-records.ts'
 import { LocalSessions } from './local-sessions.ts'
 import { Recorder } from './recorder.ts'
 import { type LocalSession, State } from './state.ts'
@@ -47,6 +49,8 @@ export interface LocalStoreOptions {
  * When the journal fails, memory is ahead of the disk: from then on every call rejects.
  */
 export class LocalStore implements Store {
+  /** Kept in the same journal; it has no life of its own beside the store. */
+  readonly records: RecordStore
   readonly #journal: Journal
   readonly #recorder: Recorder
   readonly #state: State = new State()
@@ -63,6 +67,7 @@ export class LocalStore implements Store {
     this.#groups = new LocalGroups(this.#state, this.#recorder, options.limits)
     this.#sessions = new LocalSessions(this.#state, this.#recorder, this.#groups)
     this.#commits = new Commits(this.#state, this.#recorder, this.#groups, options.limits)
+    this.records = new LocalRecords(this.#state, this.#recorder, change => this.#apply(change))
     this.#now = options.now ?? Date.now
     this.#onProgress = options.onProgress
   }

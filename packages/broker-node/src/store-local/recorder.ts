@@ -19,6 +19,7 @@ export const STORE_FORMAT = 1
  *   format                                            → version
  *   epochBound                                        → u48
  *   secret     name                                   → key
+ *   record     key                                    → JSON
  *   session    u32 instance size, instance, client id → u32 id, u48 epoch, connected, u32 expiry, u48 due, u48 sent,
  *                                                       node id, u48 kind of owner, [owner], will of the connection
  *   head       u32 session id                         → u48 sequence number before the next one (empty queue)
@@ -38,6 +39,7 @@ export const Tag = {
   epochBound: 0x02,
   will: 0x03,
   secret: 0x04,
+  record: 0x05,
   session: 0x10,
   head: 0x11,
   entry: 0x12,
@@ -78,6 +80,11 @@ export class Recorder {
 
   secret(name: string, key: Uint8Array): void {
     this.#put(this.#tag(Tag.secret).text(name), this.#value.start().bytes(key))
+  }
+
+  record(key: string, value: string | undefined): void {
+    if (value === undefined) this.#delete(this.#tag(Tag.record).text(key))
+    else this.#put(this.#tag(Tag.record).text(key), this.#value.start().text(value))
   }
 
   session(session: LocalSession): void {

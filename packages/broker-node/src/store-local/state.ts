@@ -140,6 +140,7 @@ export class State {
   readonly willDeadlines: Deadlines<WillRecord> = new Deadlines()
   readonly retainedDeadlines: Deadlines<RetainedRecord> = new Deadlines()
   readonly secrets: Map<string, Uint8Array> = new Map()
+  readonly records: Map<string, string> = new Map()
   epoch = 0
   /** No epoch from here on may be given out before a higher bound is written down. */
   epochBound = 0

@@ -3,19 +3,8 @@
 -- ARGV  1 epoch to begin with  2 node id  3 process token  4 batch number  5 length of the log
 --       then pairs of field and value; an empty value deletes
 -- Returns {epoch, version, {ids of the nodes that have to learn of it}}
-local epoch = redis.call('HGET', KEYS[2], 'epoch')
-if not epoch then
-  epoch = ARGV[1]
-  redis.call('HSET', KEYS[2], 'epoch', epoch)
-  redis.call('DEL', KEYS[3])
-end
-local nodes = redis.call('ZRANGE', KEYS[4], 0, -1)
-local mine = 'batch:' .. ARGV[2]
-local last = redis.call('HGET', KEYS[2], mine)
-if last then
-  local process, batch, version = string.match(last, '^(%S+) (%d+) (%d+)$')
-  if process == ARGV[3] and tonumber(batch) >= tonumber(ARGV[4]) then return {epoch, tonumber(version), nodes} end
-end
+-- @include table-batch
+if written then return {epoch, written, nodes} end
 local version = redis.call('HINCRBY', KEYS[2], 'version', 1)
 for i = 6, #ARGV, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i])

@@ -43,8 +43,9 @@ export interface TestNode {
   routes: Map<string, RouteInterest>
   /** `<instance> <client id> <filter>` → subscription. */
   stored: Map<string, Subscription>
+  records: Map<string, string>
   received: { instance: string; topicName: string; payload: string; groups: string[] }[]
-  /** Short lines: `dead x`, `gone x`, `nodes a,b`, `takeover …`, `grew …`, `lease lost`, `gap x n`, `dropped x n`. */
+  /** Short lines: `records reset`, `dead x`, `gone x`, `nodes a,b`, `takeover …`, `grew …`, `lease lost`, `gap x n`, `dropped x n`. */
   events: string[]
   log: string[]
   /** Set to count messages instead of keeping them. */
@@ -81,7 +82,7 @@ export function joinCluster(
   return { cluster, room, events, log, stop }
 }
 
-/** Joins a node to the cluster at `redis` and waits until both adapters have started. */
+/** Joins a node to the cluster at `redis` and waits until its adapters have started. */
 export async function startNode(...where: Parameters<typeof joinCluster>): Promise<TestNode> {
   const { cluster, room, events, log, stop } = joinCluster(...where)
   const node: TestNode = {
@@ -90,6 +91,7 @@ export async function startNode(...where: Parameters<typeof joinCluster>): Promi
     room,
     routes: new Map(),
     stored: new Map(),
+    records: new Map(),
     received: [],
     events,
     log,
@@ -98,7 +100,7 @@ export async function startNode(...where: Parameters<typeof joinCluster>): Promi
     stop,
   }
   try {
-    await Promise.all([startLink(node), startDirectory(node)])
+    await Promise.all([startLink(node), startDirectory(node), startRecords(node)])
   } catch (error) {
     await node.stop()
     throw error
@@ -149,6 +151,19 @@ function startDirectory(node: TestNode): Promise<void> {
       for (const key of routes.keys()) if (key.startsWith(`${nodeId} `)) routes.delete(key)
     },
     onStoredReset: () => stored.clear(),
+  })
+}
+
+function startRecords({ records, events, cluster }: TestNode): Promise<void> {
+  return cluster.records.start({
+    onRecord: (key, value) => {
+      if (value === undefined) records.delete(key)
+      else records.set(key, value)
+    },
+    onRecordsReset: () => {
+      events.push('records reset')
+      records.clear()
+    },
   })
 }
 
