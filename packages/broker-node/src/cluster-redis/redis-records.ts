@@ -191,6 +191,7 @@ export class RedisRecords implements RecordStore {
         listener.onRecordsReset()
       }
       for (const [key, value] of this.table.entries()) listener.onRecord(key, value)
+      listener.onRecordsTold()
     }
     this.changed.clear()
     this.acknowledge(point)

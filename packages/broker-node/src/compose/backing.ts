@@ -23,6 +23,12 @@ export interface Backing {
   /** Why neither store nor peers can be reached at the moment; `undefined` when they may. */
   outage(): string | undefined
   /**
+   * Repeats a step of the start until the store has taken it; the step has to be safe to repeat.
+   *
+   * @param what - the step in words, for the log
+   */
+  patiently<T>(what: string, step: () => Promise<T>): Promise<T>
+  /**
    * Ends connections that were open when a process of this node id died; called before the listeners open. Waits as
    * `ready` does.
    */

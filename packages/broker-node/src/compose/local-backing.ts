@@ -23,6 +23,7 @@ export async function openLocalBacking(config: BackingConfig, logger: Logger): P
     records: store.records,
     secrets: store,
     ready: () => Promise.resolve(),
+    patiently: (_what, step) => step(),
     outage: () => undefined,
     recover: async () => {
       await store.recover(Date.now())

@@ -57,6 +57,7 @@ export function openRedisBacking(
       await Promise.race([store.ready, room.health.loginRefused])
       await patience.repeat('check the settings of Redis', () => warnOfSettings(store, logger))
     },
+    patiently: (what, step) => patience.repeat(what, step),
     recover: () => patience.repeat('end what an earlier process left open', () => reapOwn(store, nodeId)),
     outage: () => (['connecting', 'down'].includes(room.health.state) ? 'Redis does not answer' : undefined),
     stop: async () => {

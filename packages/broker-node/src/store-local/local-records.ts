@@ -26,6 +26,7 @@ export class LocalRecords implements RecordStore {
     return this.#apply(() => {
       this.#listener = listener
       for (const [key, value] of this.#state.records) listener.onRecord(key, value)
+      listener.onRecordsTold()
     })
   }
 

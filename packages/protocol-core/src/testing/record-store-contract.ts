@@ -18,6 +18,8 @@ export type MakeRecords = () => Promise<RecordsUnderTest>
 class RecordingListener implements RecordListener {
   readonly lines: string[] = []
   readonly records = new Map<string, string>()
+  /** How often everything was told. */
+  tellings = 0
 
   onRecord(key: string, value: string | undefined): void {
     this.lines.push(`${key}=${value}`)
@@ -28,6 +30,10 @@ class RecordingListener implements RecordListener {
   onRecordsReset(): void {
     this.lines.push('reset')
     this.records.clear()
+  }
+
+  onRecordsTold(): void {
+    this.tellings++
   }
 }
 
@@ -152,6 +158,7 @@ const promises: [name: string, check: (start: Start) => Promise<void>][] = [
       const reader = new RecordingListener()
       await again.start(reader)
       assert.deepEqual([...reader.records].sort(), [...listener.records].sort())
+      assert.equal(reader.tellings, 1)
       assert.equal(reader.records.has('plan'), false)
       await assert.rejects(
         again.write([{ key: '*', value: '9', expected: { value: undefined } }]),
@@ -186,6 +193,7 @@ export function recordStoreContract(name: string, make: MakeRecords): void {
         t.after(() => under.dispose())
         const listener = new RecordingListener()
         await under.records.start(listener)
+        assert.equal(listener.tellings, 1)
         await check(() => Promise.resolve({ records: under.records, listener, under }))
       })
     }

@@ -164,6 +164,7 @@ function startRecords({ records, events, cluster }: TestNode): Promise<void> {
       events.push('records reset')
       records.clear()
     },
+    onRecordsTold: () => undefined,
   })
 }
 
