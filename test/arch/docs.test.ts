@@ -142,9 +142,6 @@ test('the README counts conformance as docs/conformance.md does', () => {
   assert.equal(firstTable(block), wanted, 'copy the first table of docs/conformance.md into README.md')
 })
 
-/** Settings that are documented before their reader is there. */
-const SETTINGS_TO_COME = new Map([['bootstrap.apiKey', 'The HTTP API that it opens comes in a later version.']])
-
 test('every setting is read by somebody', () => {
   const keys = [...read('docs/configuration.md').matchAll(/^\| `([\w.]+)`<br>/gm)].map(match => match[1] ?? '')
   assert.ok(keys.length > 40)
@@ -159,7 +156,7 @@ test('every setting is read by somebody', () => {
     )
     return !(handsOn.test(composition) && new RegExp(`[.{,]\\s*${leaf}\\b`).test(code))
   })
-  assert.deepEqual(unread, [...SETTINGS_TO_COME.keys()])
+  assert.deepEqual(unread, [])
 })
 
 /** Environment variables that are no configuration keys. */

@@ -57,6 +57,7 @@ it('npm start and midge start open the same listeners, and one node counts as on
   // The password stays off a log that is collected, unless a person asked for it.
   assert.match(byNpm.node.stdout, /^│ MQTT port {2}\d+ +│$/m)
   assert.match(byNpm.node.stdout, /^│ Password {3}\w{20} {2}\(generated\) +│$/m)
-  assert.doesNotMatch(byNpm.node.stdout, /WebSocket|\boff\b|\bAPI\b/)
-  assert.doesNotMatch(byCommand.node.stdout, /Password/)
+  assert.match(byNpm.node.stdout, /^│ API key {4}midge_operator_[\w-]{32} +│$/m)
+  assert.doesNotMatch(byNpm.node.stdout, /WebSocket|\boff\b/)
+  assert.doesNotMatch(byCommand.node.stdout, /Password|API key/)
 })

@@ -1,5 +1,13 @@
 import type { Duplex } from 'node:stream'
-import type { DueWill, InstanceName, Message, Permissions, TokenBucket, WillOwner } from '@midge/protocol-core'
+import type {
+  DueWill,
+  InstanceName,
+  Message,
+  Permissions,
+  ProtocolVersion,
+  TokenBucket,
+  WillOwner,
+} from '@midge/protocol-core'
 
 /** What a listener knows of a connection before the first MQTT byte. */
 export interface ConnectionInfo {
@@ -11,6 +19,8 @@ export interface ConnectionInfo {
   remotePort: number
   localAddress: string
   localPort: number
+  /** Instance that this port is of; absent for a port of all instances. */
+  boundInstance?: InstanceName | undefined
   /** Server name that the client asked for in TLS (SNI), in lower case. */
   serverName: string | undefined
   /** Host of the WebSocket request without its port, in lower case, and its path. */
@@ -43,6 +53,8 @@ export interface ConnectionAcceptor {
 /** What a CONNECT says of its sender, and where it came from. */
 export interface LoginRequest {
   info: ConnectionInfo
+  /** Level of the protocol: 3 is MQTT 3.1, 4 is 3.1.1, 5 is 5. */
+  protocolVersion: ProtocolVersion
   clientId: string
   username: string | undefined
   password: Uint8Array | undefined

@@ -4,9 +4,10 @@ import { ReasonCode } from '@midge/protocol-core'
 import { Counters } from '../counters.ts'
 import type { AdmissionStep, Admitted, Claim, Logger, LoginMethod, LoginStep } from '../ports.ts'
 import { CertificateAuthenticator } from './certificate-authenticator.ts'
+import type { InstanceFinder } from './choose-instance.ts'
 import { FrontDoor } from './front-door.ts'
 import { REFUSED } from './refusals.ts'
-import { claimOf } from './testing/claims.ts'
+import { claimOf, instancesOf } from './testing/claims.ts'
 import { MemoryUserDirectory, type UserRecord } from './user-directory.ts'
 
 interface Line {
@@ -39,7 +40,10 @@ function always(step: LoginStep): LoginMethod {
 
 const success = (username: string | undefined): LoginStep => ({ kind: 'success', username, data: undefined })
 
-function open(methods: LoginMethod[]): {
+function open(
+  methods: LoginMethod[],
+  instances: InstanceFinder = instancesOf(),
+): {
   door: FrontDoor
   users: MemoryUserDirectory
   counters: Counters
@@ -52,6 +56,7 @@ function open(methods: LoginMethod[]): {
   let nowMs = 0
   const door = new FrontDoor({
     methods,
+    instances,
     users,
     rules: users,
     counters,
@@ -244,5 +249,59 @@ test('the Common Name of a certificate is the username when it can be one', asyn
   for (const name of ['', 'a\nb', 'x'.repeat(257)]) {
     const step = await enter(door, certificate(name))
     assert.ok(step.kind === 'refused' && step.reasonCode === ReasonCode.notAuthorized)
+  }
+})
+
+test('an instance that is suspended, gone, or does not take the protocol, asks nobody who they are', async () => {
+  const asked: string[] = []
+  const method: LoginMethod = {
+    begin: claim => {
+      asked.push(claim.instance)
+      return { step: () => success('anna') }
+    },
+  }
+  const { settings } = instancesOf({ x: {} }).instances.get('x') ?? assert.fail()
+  const { door, lines } = open(
+    [method],
+    instancesOf({ default: {}, off: { state: 'suspended' }, five: { settings: { ...settings, protocols: [5] } } }),
+  )
+  const { info } = claimOf({})
+  for (const [claim, reasonCode] of [
+    [claimOf({ username: 'off:anna' }), ReasonCode.serverUnavailable],
+    [claimOf({ info: { ...info, remoteAddress: '10.0.0.1', boundInstance: 'gone' } }), ReasonCode.serverUnavailable],
+    [claimOf({ username: 'five:anna', info: { ...info, remoteAddress: '10.0.0.2' } }), 0x84],
+  ] as const) {
+    const step = await enter(door, claim)
+    assert.deepEqual([step.kind, step.kind === 'refused' && step.reasonCode], ['refused', reasonCode])
+  }
+  assert.deepEqual(asked, [])
+  assert.match(lines.map(({ text }) => text).join(), /suspended.*removed.*version of MQTT/)
+  assert.equal((await admitted(door, claimOf({ username: 'five:anna', protocolVersion: 5 }))).instance, 'five')
+})
+
+test('whoever is disabled or changed while its password is compared does not get in', async () => {
+  for (const happens of ['disabled', 'removed', 'changed', 'suspended'] as const) {
+    let decide = (_step: LoginStep): void => assert.fail('nobody waits')
+    const slow: LoginMethod = { begin: () => ({ step: () => new Promise(resolve => (decide = resolve)) }) }
+    let state: 'active' | 'suspended' = 'active'
+    let user: UserRecord | undefined = userOf('anna', { epoch: 1 })
+    let isDisabled = false
+    const { users } = open([])
+    const door = new FrontDoor({
+      methods: [slow],
+      instances: { ...instancesOf(), instances: { get: id => instancesOf({ [id]: { state } }).instances.get(id) } },
+      users: { find: () => user, isDisabled: () => isDisabled, scramSaltOf: () => new Uint8Array() },
+      rules: users,
+      counters: new Counters(),
+      logger: recordingLogger([]),
+      now: () => 0,
+    })
+    const step = enter(door, claimOf({ username: 'anna' }))
+    if (happens === 'disabled') isDisabled = true
+    if (happens === 'removed') user = undefined
+    if (happens === 'changed') user = userOf('anna', { epoch: 2 })
+    if (happens === 'suspended') state = 'suspended'
+    decide(success('anna'))
+    assert.equal((await step).kind, 'refused', happens)
   }
 })

@@ -15,7 +15,7 @@ import type {
   Plan,
   WillRights,
 } from '../ports.ts'
-import { chooseInstance } from './choose-instance.ts'
+import { chooseInstance, type InstanceFinder } from './choose-instance.ts'
 import { LoginChain } from './login-chain.ts'
 import { RefusalLog } from './refusal-log.ts'
 import { REFUSED } from './refusals.ts'
@@ -27,6 +27,7 @@ import { UserPermissions } from './user-permissions.ts'
 export interface FrontDoorOptions {
   /** In the order in which they are asked. */
   methods: readonly LoginMethod[]
+  instances: InstanceFinder
   users: UserDirectory
   rules: RuleSource
   counters: Counters
@@ -57,22 +58,55 @@ export class FrontDoor implements Door {
   }
 
   begin(request: LoginRequest): Admission {
-    const claim = { ...request, ...chooseInstance(request.info, request.username) }
-    return new Visit(this, claim, this.chain.begin(claim))
+    const { instances } = this.options
+    const claim = { ...request, ...chooseInstance(instances, request.info, request.username) }
+    const refusal = this.closedTo(claim)
+    const login = refusal === undefined ? this.chain.begin(claim) : { step: () => refusal }
+    return new Visit(this, claim, { login, epoch: this.epochOf(claim, claim.username) })
+  }
+
+  /** Why nobody can log in there, whoever it is. */
+  private closedTo({ instance: name, protocolVersion }: Claim): LoginFailure | undefined {
+    const instance = this.options.instances.instances.get(name)
+    if (instance === undefined) return REFUSED.noInstance
+    if (instance.state === 'suspended') return REFUSED.suspended
+    return instance.settings.protocols.includes(protocolVersion) ? undefined : REFUSED.protocol
+  }
+
+  private epochOf({ instance }: Claim, username: string | undefined): number | undefined {
+    if (username === undefined) return undefined
+    const user = this.options.users.find(instance, username)
+    return user === undefined ? undefined : (user.epoch ?? 0)
   }
 
   /** What the outcome of a login means for the client. */
-  conclude(claim: Claim, step: LoginStep): AdmissionStep {
+  conclude(claim: Claim, epochAtFirst: number | undefined, step: LoginStep): AdmissionStep {
     switch (step.kind) {
       case 'continue':
         return step
-      case 'success':
+      case 'success': {
+        const refusal = this.revokedMeanwhile(claim, epochAtFirst, step.username)
+        if (refusal !== undefined) return this.refuse(claim, refusal)
         return { kind: 'admitted', admitted: this.admit(claim, step.username), data: step.data }
+      }
       case 'failure':
         return this.refuse(claim, step)
       case 'next':
         return this.refuse(claim, REFUSED.malformedExchange)
     }
+  }
+
+  /** While a password is hashed, its user or instance may go; whoever closes connections does not see this one yet. */
+  private revokedMeanwhile(
+    claim: Claim,
+    epochAtFirst: number | undefined,
+    username: string | undefined,
+  ): LoginFailure | undefined {
+    const closed = this.closedTo(claim)
+    if (closed !== undefined || username === undefined) return closed
+    if (this.options.users.isDisabled(claim.instance, username)) return REFUSED.revoked
+    const isSame = username !== claim.username || epochAtFirst === undefined
+    return isSame || this.epochOf(claim, username) === epochAtFirst ? undefined : REFUSED.revoked
   }
 
   private admit({ instance, clientId }: Claim, username: string | undefined): Admitted {
@@ -87,7 +121,7 @@ export class FrontDoor implements Door {
     const refused: AdmissionStep = {
       kind: 'refused',
       reasonCode: failure.reasonCode,
-      text: textFor(failure.reasonCode),
+      text: textFor(failure),
     }
     // What was dropped because nobody waits for it says nothing about the server.
     if (failure === REFUSED.busy && claim.caller.isGone) return refused
@@ -100,7 +134,10 @@ export class FrontDoor implements Door {
 }
 
 /** What the client is told; never which of user and password was wrong. */
-function textFor(reasonCode: number): string {
+function textFor(failure: LoginFailure): string {
+  const { reasonCode } = failure
+  if (failure === REFUSED.suspended || failure === REFUSED.noInstance) return 'the instance is not in service'
+  if (failure === REFUSED.protocol) return 'protocol version not supported here'
   if (reasonCode === ReasonCode.serverBusy) return 'server busy, try again later'
   if (reasonCode === ReasonCode.badAuthenticationMethod) return 'authentication method not supported'
   return 'not authorized'
@@ -110,17 +147,20 @@ class Visit implements Admission {
   private readonly door: FrontDoor
   private readonly claim: Claim
   private readonly login: Login
+  /** Of the user that the claim names, when the login began. */
+  private readonly epoch: number | undefined
 
-  constructor(door: FrontDoor, claim: Claim, login: Login) {
+  constructor(door: FrontDoor, claim: Claim, { login, epoch }: { login: Login; epoch: number | undefined }) {
     this.door = door
     this.claim = claim
     this.login = login
+    this.epoch = epoch
   }
 
   step(data: Uint8Array | undefined): AdmissionStep | Promise<AdmissionStep> {
     const step = this.login.step(data)
-    if (step instanceof Promise) return step.then(answer => this.door.conclude(this.claim, answer))
-    return this.door.conclude(this.claim, step)
+    if (step instanceof Promise) return step.then(answer => this.door.conclude(this.claim, this.epoch, answer))
+    return this.door.conclude(this.claim, this.epoch, step)
   }
 }
 

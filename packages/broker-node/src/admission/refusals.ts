@@ -17,6 +17,10 @@ type RefusalName =
   | 'nobodyDecides'
   | 'busy'
   | 'backOff'
+  | 'revoked'
+  | 'suspended'
+  | 'noInstance'
+  | 'protocol'
 
 function refusal(reasonCode: number, reason: string): LoginFailure {
   return { kind: 'failure', reasonCode, reason }
@@ -42,4 +46,8 @@ export const REFUSED: Readonly<Record<RefusalName, LoginFailure>> = {
   nobodyDecides: refusal(ReasonCode.notAuthorized, 'no way to log in fits'),
   busy: refusal(ReasonCode.serverBusy, 'too many passwords to check'),
   backOff: refusal(ReasonCode.serverBusy, 'too many failed logins of this user from there, wait a little'),
+  revoked: refusal(ReasonCode.notAuthorized, 'the user is disabled, or was changed while it logged in'),
+  suspended: refusal(ReasonCode.serverUnavailable, 'the instance is suspended'),
+  noInstance: refusal(ReasonCode.serverUnavailable, 'the instance of this port has been removed'),
+  protocol: refusal(ReasonCode.unsupportedProtocolVersion, 'the instance does not take this version of MQTT'),
 }

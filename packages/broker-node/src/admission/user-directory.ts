@@ -14,8 +14,10 @@ import { deriveScramKeys, SCRAM_SALT_BYTES, type ScramKeys } from './scram-keys.
 /** What is kept of a user: proofs of the password, never the password, and its rights. */
 export interface UserRecord {
   readonly username: string
-  /** argon2id in PHC form. */
-  readonly passwordHash: string
+  /** argon2id in PHC form. Absent for somebody that only other ways to log in vouch for. */
+  readonly passwordHash: string | undefined
+  /** Grows when the user is to log in again. */
+  readonly epoch?: number
   /** Absent when only a hash was imported; such a user cannot use SCRAM. */
   readonly scram: ScramKeys | undefined
   /** What the user may do; absent means everything. */
@@ -33,6 +35,8 @@ export interface UserLimits {
 /** The users of all instances. A changed password or right is a new record. */
 export interface UserDirectory {
   find(instance: InstanceName, username: string): UserRecord | undefined
+  /** A user that may not come in, whoever vouches for it. */
+  isDisabled(instance: InstanceName, username: string): boolean
   /**
    * The salt that SCRAM shows for a name, whether there is such a user or not: the same on every node and after every
    * restart, so that nothing about it tells one from the other. It is made from a random key, never from a password.
@@ -81,6 +85,10 @@ export class MemoryUserDirectory implements UserDirectory, RuleSource {
 
   find(instance: InstanceName, username: string): UserRecord | undefined {
     return this.instances.get(instance)?.records.get(username)
+  }
+
+  isDisabled(): boolean {
+    return false
   }
 
   scramSaltOf(instance: InstanceName, username: string): Uint8Array {

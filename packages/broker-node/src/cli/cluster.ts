@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { BrokerError } from '@midge/protocol-core'
-import { ensureBootstrapUser } from '../lifecycle/bootstrap.ts'
+import { ensureBootstrap } from '../lifecycle/bootstrap.ts'
 import type { Child } from './cluster/child.ts'
 import { checkPortFree, findFreePorts } from './cluster/free-port.ts'
 import { findHaproxy, startHaproxy } from './cluster/haproxy.ts'
@@ -133,15 +133,16 @@ class LocalCluster {
       })
     }
     say(`starting ${options.nodes} nodes`)
-    const user = ensureBootstrapUser(options.data === undefined ? undefined : this.dataDir, {
+    const bootstrap = ensureBootstrap(options.data === undefined ? undefined : this.dataDir, {
       user: USERNAME,
       password: undefined,
     })
     return {
       dataDir: this.dataDir,
       redisUrl: options.redis ?? `redis://127.0.0.1:${redisPort}`,
-      username: user.username,
-      password: user.password,
+      username: bootstrap.username,
+      password: bootstrap.password,
+      apiKey: bootstrap.apiKey,
       logLevel: options.logLevel ?? 'info',
       nodes: Array.from({ length: options.nodes }, (_, index) => ({
         id: `node-${index + 1}`,

@@ -1,11 +1,12 @@
 import type { Config } from '../config/schema.ts'
 import type { MidgeBroker } from '../engine/aedes/broker.ts'
 import type { HttpServer } from '../http/server.ts'
-import type { BootstrapUser } from '../lifecycle/bootstrap.ts'
+import type { Bootstrap } from '../lifecycle/bootstrap.ts'
 import type { Readiness } from '../lifecycle/readiness.ts'
 import type { Details, RunningNode } from '../lifecycle/running-node.ts'
 import type { RunningListener } from '../listeners/options.ts'
 import type { EventLoopLag } from '../observe/event-loop-lag.ts'
+import type { SecretsInForce } from '../tenancy/first-instance.ts'
 import type { Backing } from './backing.ts'
 import { detailsOf } from './node-details.ts'
 
@@ -19,7 +20,9 @@ export interface NodeParts {
   listeners: RunningListener[]
   /** Also while it is not open yet. */
   http: HttpServer | undefined
-  user: BootstrapUser
+  bootstrap: Bootstrap
+  /** Known when the node has started. */
+  inForce: SecretsInForce
   lag: EventLoopLag
 }
 

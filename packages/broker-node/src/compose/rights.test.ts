@@ -3,7 +3,7 @@ import { after, afterEach, before, beforeEach, test } from 'node:test'
 import { type AclRule, ReasonCode } from '@midge/protocol-core'
 import { FrontDoor } from '../admission/front-door.ts'
 import { PasswordAuthenticator } from '../admission/password-authenticator.ts'
-import { historyOf, queueOf } from '../admission/testing/claims.ts'
+import { historyOf, instancesOf, queueOf } from '../admission/testing/claims.ts'
 import { MemoryUserDirectory, type UserRecord } from '../admission/user-directory.ts'
 import { Counters, DropReason } from '../counters.ts'
 import {
@@ -33,6 +33,7 @@ before(async () => {
   })
   const door = new FrontDoor({
     methods: [password],
+    instances: instancesOf(),
     users,
     rules: users,
     counters: new Counters(),

@@ -2,17 +2,19 @@ import { type Config, MEMORY_DATA_DIR } from '../config/schema.ts'
 import { Counters } from '../counters.ts'
 import { MidgeBroker } from '../engine/aedes/broker.ts'
 import { startHttp } from '../http/server.ts'
-import { ensureBootstrapUser } from '../lifecycle/bootstrap.ts'
+import { ensureBootstrap } from '../lifecycle/bootstrap.ts'
 import { Readiness } from '../lifecycle/readiness.ts'
 import type { RunningNode } from '../lifecycle/running-node.ts'
 import { startListener } from '../listeners/listener.ts'
 import { sampleEventLoopLag } from '../observe/event-loop-lag.ts'
 import type { Logger } from '../ports.ts'
-import { createAdmission } from './admission.ts'
+import { createDoor } from './admission.ts'
 import { planListeners } from './listener-plan.ts'
 import { ComposedNode, type NodeParts } from './node.ts'
 import { statusSources } from './node-status.ts'
+import { createTenancy, startTenancy } from './node-tenancy.ts'
 import { openBacking } from './open-backing.ts'
+import { revocations } from './revocation.ts'
 
 /**
  * Builds a node from its configuration and starts it: health first, then store and cluster, then the listeners.
@@ -22,10 +24,10 @@ import { openBacking } from './open-backing.ts'
  */
 export async function startNode(config: Config, logger: Logger): Promise<RunningNode> {
   const counters = new Counters()
-  const user = ensureBootstrapUser(config.dataDir === MEMORY_DATA_DIR ? undefined : config.dataDir, config.bootstrap)
+  const bootstrap = ensureBootstrap(config.dataDir === MEMORY_DATA_DIR ? undefined : config.dataDir, config.bootstrap)
   const backing = await openBacking(config, logger, counters)
   const { store, directory, link } = backing
-  const admission = createAdmission(config.auth, { counters, logger })
+  const tenancy = createTenancy(config, backing, logger)
   const broker = new MidgeBroker({
     nodeId: config.nodeId,
     limits: config.limits,
@@ -34,11 +36,22 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
     store,
     directory,
     link,
-    door: admission.door,
+    door: createDoor(config.auth, { tenancy, counters, logger }),
   })
   const readiness = new Readiness({ store, directory, link, outage: () => backing.outage() })
   const lag = sampleEventLoopLag()
-  const parts: NodeParts = { config, backing, broker, readiness, listeners: [], http: undefined, user, lag }
+  const inForce = { password: false, apiKey: false }
+  const parts: NodeParts = {
+    config,
+    backing,
+    broker,
+    readiness,
+    listeners: [],
+    http: undefined,
+    bootstrap,
+    inForce,
+    lag,
+  }
   const node = new ComposedNode(parts)
   const sources = statusSources({ ...parts, counters })
   broker.core.onDrainAsked = () => {
@@ -51,7 +64,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
   try {
     if (config.http.port !== 0) parts.http = await startHttp(config.http, sources)
     await backing.ready()
-    await admission.prepare(backing.secrets, user)
+    parts.inForce = await startTenancy(tenancy, backing, { bootstrap, nodeId: config.nodeId })
+    tenancy.plane.observe(revocations(broker.core))
     await broker.start()
     await backing.recover()
     broker.core.pokeSweeper()

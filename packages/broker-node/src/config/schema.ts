@@ -234,6 +234,13 @@ const schema = z.strictObject({
     ),
     backOffMsMax: key(whole(1000, 86_400_000, 60_000), 'Longest such pause.'),
   }),
+  instances: z.strictObject({
+    portBaseMin: key(
+      whole(1024, 45_535, 10_000),
+      'Lowest port that an instance may get for itself; with port P it also has P + 10000 and P + 20000.',
+    ),
+    portBaseMax: key(whole(1024, 45_535, 19_999), 'Highest port that an instance may get for itself.'),
+  }),
   bootstrap: z.strictObject({
     user: key(
       text(128).default('midge'),
@@ -243,9 +250,9 @@ const schema = z.strictObject({
       secret: true,
       defaultText: 'generated at the first start and kept in `bootstrap.json` of the data folder',
     }),
-    apiKey: key(absent(z.string().min(16).max(256)), 'Key that opens the HTTP API.', {
+    apiKey: key(absent(z.string().min(16).max(256)), 'Key that opens the whole HTTP API.', {
       secret: true,
-      defaultText: 'none',
+      defaultText: 'generated at the first start and kept in `bootstrap.json` of the data folder',
     }),
   }),
   limits: z.strictObject(limits),

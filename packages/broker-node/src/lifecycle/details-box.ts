@@ -5,6 +5,11 @@ function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
+function passwordText({ password, isPasswordGenerated }: Details): string {
+  if (password === undefined) return 'not known to this node; MIDGE_BOOTSTRAP_PASSWORD sets one'
+  return isPasswordGenerated ? `${password}  (generated)` : password
+}
+
 /** What there is; a listener that is off has no row. */
 function rowsOf(details: Details): [label: string, value: string][] {
   const rows: [string, string | number | undefined][] = [
@@ -14,7 +19,8 @@ function rowsOf(details: Details): [label: string, value: string][] {
     ['WebSocket port', details.wsPort],
     ['Secure WebSocket port', details.wssPort],
     ['User', details.username],
-    ['Password', details.isPasswordGenerated ? `${details.password}  (generated)` : details.password],
+    ['Password', passwordText(details)],
+    ['API key', details.httpUrl === undefined ? undefined : details.apiKey],
     ['Anonymous clients', details.isAnonymousAllowed ? 'allowed' : undefined],
     ['Status', details.httpUrl === undefined ? undefined : `${details.httpUrl}/status`],
     ['Store', details.store],
@@ -25,7 +31,7 @@ function rowsOf(details: Details): [label: string, value: string][] {
 
 function tryIt(details: Details): string[] {
   if (details.tcpPort === undefined) return []
-  const who = `-u ${shellWord(details.username)} -P ${shellWord(details.password)}`
+  const who = `-u ${shellWord(details.username)} -P ${shellWord(details.password ?? 'PASSWORD')}`
   const where = `-h ${shellWord(details.host)} -p ${details.tcpPort}`
   return [
     '',

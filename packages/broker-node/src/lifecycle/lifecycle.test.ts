@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { BOOTSTRAP_FILE, ensureBootstrapUser } from './bootstrap.ts'
+import { BOOTSTRAP_FILE, ensureBootstrap } from './bootstrap.ts'
 import { renderDetailsBox } from './details-box.ts'
 import { DURABILITY_SENTENCES, durabilitySentence } from './durability.ts'
 import type { Details } from './running-node.ts'
@@ -11,29 +11,48 @@ import type { Details } from './running-node.ts'
 const folder = mkdtempSync(join(tmpdir(), 'midge-lifecycle-'))
 after(() => rmSync(folder, { recursive: true }))
 
-const unset = { user: 'midge', password: undefined }
+const unset = { user: 'midge' }
 
-test('a configured password is taken as it is and nothing is written', () => {
+test('what is configured is taken as it is and nothing is written', () => {
   const dataDir = join(folder, 'configured')
-  const user = ensureBootstrapUser(dataDir, { user: 'me', password: 'pw' })
-  assert.deepEqual(user, { username: 'me', password: 'pw', generated: false })
+  const bootstrap = ensureBootstrap(dataDir, { user: 'me', password: 'pw', apiKey: 'a key' })
+  assert.deepEqual(bootstrap, {
+    username: 'me',
+    password: 'pw',
+    isPasswordGenerated: false,
+    apiKey: 'a key',
+    isApiKeyGenerated: false,
+  })
   assert.throws(() => statSync(dataDir), { code: 'ENOENT' })
 })
 
-test('a generated password is kept, for the owner only, and found again', () => {
+test('a generated password and key are kept, for the owner only, and found again', () => {
   const dataDir = join(folder, 'deep/er')
-  const first = ensureBootstrapUser(dataDir, unset)
+  const first = ensureBootstrap(dataDir, unset)
   assert.match(first.password, /^[A-Za-z0-9]{20}$/)
-  assert.equal(first.generated, true)
+  assert.match(first.apiKey ?? '', /^midge_operator_[\w-]{32}$/)
+  assert.equal(first.isPasswordGenerated, true)
   const path = join(dataDir, BOOTSTRAP_FILE)
   assert.equal(statSync(path).mode & 0o777, 0o600)
-  assert.deepEqual(ensureBootstrapUser(dataDir, unset), first)
-  assert.equal((JSON.parse(readFileSync(path, 'utf8')) as { password: string }).password, first.password)
+  assert.deepEqual(ensureBootstrap(dataDir, unset), first)
+  const { username, password, apiKey } = first
+  assert.deepEqual(JSON.parse(readFileSync(path, 'utf8')), { username, password, apiKey })
+})
+
+test('a file that has a password only gets a key, and keeps its password', () => {
+  const dataDir = join(folder, 'older')
+  mkdirSync(dataDir)
+  writeFileSync(join(dataDir, BOOTSTRAP_FILE), '{"username":"midge","password":"older"}')
+  const first = ensureBootstrap(dataDir, unset)
+  assert.equal(first.password, 'older')
+  assert.match(first.apiKey ?? '', /^midge_operator_/)
+  assert.deepEqual(ensureBootstrap(dataDir, unset), first)
 })
 
 test('without a data folder every start makes up its own', () => {
-  const [a, b] = [ensureBootstrapUser(undefined, unset), ensureBootstrapUser(undefined, unset)]
+  const [a, b] = [ensureBootstrap(undefined, unset), ensureBootstrap(undefined, unset)]
   assert.notEqual(a.password, b.password)
+  assert.notEqual(a.apiKey, b.apiKey)
 })
 
 test('a damaged file and an unusable folder are errors that say what to do', () => {
@@ -41,10 +60,14 @@ test('a damaged file and an unusable folder are errors that say what to do', () 
   mkdirSync(damaged)
   writeFileSync(join(damaged, BOOTSTRAP_FILE), '{"password":')
   const wanted = { code: 'MIDGE_CONFIG_INVALID', message: /damaged: delete it, or set MIDGE_BOOTSTRAP_PASSWORD/ }
-  assert.throws(() => ensureBootstrapUser(damaged, unset), wanted)
+  assert.throws(() => ensureBootstrap(damaged, unset), wanted)
   writeFileSync(join(folder, 'file'), '')
   const refused = { code: 'MIDGE_CONFIG_INVALID', message: /cannot .*bootstrap\.json/ }
-  assert.throws(() => ensureBootstrapUser(join(folder, 'file/below'), unset), refused)
+  const below = join(folder, 'file/below')
+  assert.throws(() => ensureBootstrap(below, unset), refused)
+  // A key is no reason not to start.
+  const { apiKey } = ensureBootstrap(join(folder, 'file'), { ...unset, password: 'pw' })
+  assert.equal(apiKey, undefined)
 })
 
 const details: Details = {
@@ -59,6 +82,7 @@ const details: Details = {
   username: 'midge',
   password: "it's",
   isPasswordGenerated: false,
+  apiKey: 'midge_operator_x',
   isAnonymousAllowed: false,
   store: 'embedded in .midge/data',
 }
@@ -93,6 +117,7 @@ test('the box names only what is there', () => {
     'WebSocket port',
     'User',
     'Password',
+    'API key',
     'Status',
     'Store',
     'Node',
@@ -108,6 +133,12 @@ test('the box names only what is there', () => {
     'Store',
     'Node',
   ])
+})
+
+test('a password that this node does not know is not shown, and what sets one is', () => {
+  const text = renderDetailsBox({ ...details, password: undefined, apiKey: undefined })
+  assert.match(text, /Password +not known to this node; MIDGE_BOOTSTRAP_PASSWORD sets one/)
+  assert.doesNotMatch(text, /API key|it's/)
 })
 
 test('the commands below the box can be pasted, quotes included', () => {

@@ -12,9 +12,12 @@ export interface Details {
   /** Base address of the HTTP server; `undefined` when it is off. */
   httpUrl: string | undefined
   username: string
-  password: string
+  /** `undefined` when another node, or somebody since, has set one that this node does not know. */
+  password: string | undefined
   /** The password was made up by this node and is kept in its data folder. */
   isPasswordGenerated: boolean
+  /** Opens the whole HTTP API; `undefined` when this node does not know it. */
+  apiKey: string | undefined
   isAnonymousAllowed: boolean
   /** In words: `embedded in <folder>`, `memory`, or `Redis`. */
   store: string

@@ -44,6 +44,32 @@ export class ApiKeyService implements ApiKeyPlane {
     }))
   }
 
+  /**
+   * A key that was made elsewhere, of which only the hash is needed.
+   *
+   * @returns what is in force: without `isReplacing` that may be another key of this id
+   */
+  async ensure(
+    input: Pick<ApiKey, 'id' | 'label' | 'scope' | 'sha256'>,
+    { isReplacing, actor }: { isReplacing: boolean; actor: Actor },
+  ): Promise<ApiKey> {
+    const { tables, writer, conditions, now } = this.parts
+    const { id } = input
+    const key = recordKey('key', '', id)
+    const isRight = (row: ApiKey | undefined): row is ApiKey =>
+      row !== undefined && (!isReplacing || row.sha256 === input.sha256)
+    const known = tables.keys.get(id)
+    if (isRight(known)) return known
+    return writer.commit(actor, () => {
+      const before = tables.keys.get(id)
+      const audit = { action: 'key.created', subject: `${id} ${input.label}` }
+      if (isRight(before)) return { changes: [], audit, result: before }
+      const row = checkInput(apiKey, { ...input, createdAtMs: now() })
+      const change = before === undefined ? created(key, row) : conditions.replaced(key, before, row)
+      return { changes: [change], audit, result: row }
+    })
+  }
+
   async remove(id: string, actor: Actor): Promise<void> {
     const { tables, writer, conditions } = this.parts
     await writer.commit(actor, () => {

@@ -221,6 +221,32 @@ test('telling everything again changes nothing but what was missed', async () =>
   assert.notEqual(plane.users.find('home', 'bob'), undefined)
 })
 
+test('a store that has lost everything gets it back from the nodes, and nobody is cut off', async () => {
+  const records = new MemoryRecords()
+  const written: Promise<void>[] = []
+  const planes = [
+    await startPlane(records, { onLost: write => written.push(write()) }),
+    await startPlane(records, { onLost: write => written.push(write()) }),
+  ]
+  const [plane] = planes
+  await plane?.instances.create({ id: 'home', name: 'Home', plan: 'cat', hosts: ['h.example'], withPorts: true }, ACTOR)
+  await plane?.rules.create('home', rulesOfTemplate('device') ?? [], ACTOR)
+  const before = [...records.rows].sort()
+  const seen: string[] = []
+  for (const each of planes) {
+    each.observe({
+      onUser: () => seen.push('user'),
+      onInstance: () => seen.push('instance'),
+      onRule: () => seen.push('rule'),
+    })
+  }
+  records.rows.clear()
+  records.reset()
+  await Promise.all(written)
+  assert.deepEqual([...records.rows].sort(), before)
+  assert.deepEqual(seen, [])
+})
+
 test('a record of a newer version is read without what is new, and can still be changed', async () => {
   const { records, plane } = await withInstance()
   await plane.users.create('home', 'ann', { note: 'n' }, ACTOR)

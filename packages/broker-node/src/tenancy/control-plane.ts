@@ -25,6 +25,8 @@ export interface ControlPlaneOptions {
   now: () => number
   /** Is told the key of a record that this version cannot read, and that is therefore left out. */
   onUnreadable: (key: string) => void
+  /** The store has lost all records; `write` writes them again, and may be repeated. */
+  onLost: (write: () => Promise<void>) => void
 }
 
 /** {@link Tenancy} over a {@link RecordStore}: a service for each noun over tables in memory. */
@@ -40,10 +42,12 @@ export class ControlPlane implements Tenancy {
   readonly webhooks: NamedRowService<Webhook>
   private readonly records: RecordStore
 
-  constructor({ records, prove, portBases, now, onUnreadable }: ControlPlaneOptions) {
+  constructor({ records, prove, portBases, now, onUnreadable, onLost }: ControlPlaneOptions) {
     const tables = new ControlTables(onUnreadable)
     const writer = new RecordWriter(records, tables, now)
     const parts: ServiceParts = { tables, writer, conditions: new RecordConditions(tables), now, prove }
+    // Every node does so, with the same records: whoever is last changes nothing.
+    tables.onLost = () => onLost(() => writer.putAll([...tables.records()]))
     this.records = records
     this.tables = tables
     this.instances = new InstanceService(parts, portBases)

@@ -1,4 +1,4 @@
-import type { InstanceName, RecordListener } from '@midge/protocol-core'
+import type { InstanceName, RecordListener, RecordRow, RuleSource } from '@midge/protocol-core'
 import type { z } from 'zod'
 import { BUILT_IN_PLANS } from './built-in-plans.ts'
 import { InstanceRows, type RowKind } from './instance-rows.ts'
@@ -27,7 +27,7 @@ const NO_ROWS = new InstanceRows()
 const BUILT_IN: ReadonlyMap<string, PlanRecord> = new Map(BUILT_IN_PLANS.map(record => [record.id, record]))
 
 /** What the records say, in memory: fed by the record store, read by the services and by the door. */
-export class ControlTables implements RecordListener {
+export class ControlTables implements RecordListener, RuleSource {
   readonly instances: RecordTable<Instance> = new RecordTable()
   /** Built-in ones as well. */
   readonly plans: RecordTable<PlanRecord> = new RecordTable()
@@ -42,7 +42,11 @@ export class ControlTables implements RecordListener {
   private readonly oddly: Map<string, string> = new Map()
   private readonly observers: TenancyObserver[] = []
   private readonly onUnreadable: (key: string) => void
+  /** Known before the reset that is under way, and not told since. */
   private untold: Set<string> | undefined = undefined
+  private toldCount = 0
+  /** Is called when the store has lost everything; what is here stays. */
+  onLost: (() => void) | undefined = undefined
 
   constructor(onUnreadable: (key: string) => void) {
     this.onUnreadable = onUnreadable
@@ -53,7 +57,7 @@ export class ControlTables implements RecordListener {
     this.observers.push(observer)
   }
 
-  /** What belongs to an instance; empty for one that is not there. */
+  /** What belongs to an instance; empty for one that is not there. The same object as long as there is one. */
   of(name: InstanceName): InstanceRows {
     return this.rows.get(name) ?? NO_ROWS
   }
@@ -89,6 +93,7 @@ export class ControlTables implements RecordListener {
 
   onRecord(key: string, raw: string | undefined): void {
     this.untold?.delete(key)
+    this.toldCount++
     const name = parseRecordKey(key)
     if (name === undefined) {
       this.onUnreadable(key)
@@ -99,12 +104,30 @@ export class ControlTables implements RecordListener {
 
   onRecordsReset(): void {
     this.untold = new Set(this.allKeys())
+    this.toldCount = 0
   }
 
   onRecordsTold(): void {
-    const gone = this.untold ?? []
+    const gone = this.untold
     this.untold = undefined
-    for (const key of gone) this.onRecord(key, undefined)
+    if (gone === undefined || gone.size === 0) return
+    // A store that has nothing at all has lost it: nobody removes everything.
+    if (this.toldCount === 0) this.onLost?.()
+    else for (const key of gone) this.onRecord(key, undefined)
+  }
+
+  /** Everything that is here, as it is written. */
+  *records(): Generator<RecordRow> {
+    for (const [id, row] of this.instances.entries()) yield this.rowOf(recordKey('instance', '', id), row)
+    for (const record of this.plans.values()) {
+      if (record !== BUILT_IN.get(record.id)) yield this.rowOf(recordKey('plan', '', record.id), record)
+    }
+    for (const [id, row] of this.keys.entries()) yield this.rowOf(recordKey('key', '', id), row)
+    for (const [id, row] of this.audit.entries()) yield this.rowOf(recordKey('audit', '', id), row)
+    for (const [name, rows] of this.rows) {
+      for (const { kind, id } of rows.names()) yield this.rowOf(recordKey(kind, name, id), rows.tableOf(kind).get(id))
+    }
+    for (const [key, value] of this.texts) yield { key, value }
   }
 
   private take(told: Told): void {
@@ -141,6 +164,7 @@ export class ControlTables implements RecordListener {
     if (this.isSame(before, told)) return
     const after = this.read(instance, told)
     this.instances.set(id, after)
+    this.rowsFor(id).setInstance(after)
     if (before !== undefined) this.byNumber.delete(before.number)
     if (after !== undefined) this.byNumber.set(after.number, after)
     for (const each of this.observers) each.onInstance?.(before, after)
@@ -197,7 +221,7 @@ export class ControlTables implements RecordListener {
     const { instance: of, id } = told.name
     const before = rows.users.get(id)
     const after = this.read(user, told)
-    rows.users.set(id, after)
+    rows.setUser(id, after)
     for (const each of this.observers) each.onUser?.(of, before, after)
   }
 
@@ -226,15 +250,12 @@ export class ControlTables implements RecordListener {
     return rows
   }
 
+  private rowOf(key: string, row: unknown): RecordRow {
+    return { key, value: this.rawOf(key, row) }
+  }
+
   private *allKeys(): Generator<string> {
-    for (const id of this.instances.keys()) yield recordKey('instance', '', id)
-    for (const record of this.plans.values()) {
-      if (record !== BUILT_IN.get(record.id)) yield recordKey('plan', '', record.id)
-    }
-    for (const id of this.keys.keys()) yield recordKey('key', '', id)
-    for (const id of this.audit.keys()) yield recordKey('audit', '', id)
-    for (const [name, rows] of this.rows) for (const { kind, id } of rows.names()) yield recordKey(kind, name, id)
-    yield* this.texts.keys()
+    for (const { key } of this.records()) yield key
   }
 
   /** Nothing has changed: a record was told again, or written as it was to make sure that it stays. */

@@ -1,29 +1,58 @@
+import { type Grant, type InstanceRules, RuleBook } from '@midge/protocol-core'
 import type { Ban } from './model/ban.ts'
 import type { Bridge } from './model/bridge.ts'
+import type { Instance } from './model/instance.ts'
 import type { Rule } from './model/rule.ts'
 import type { User } from './model/user.ts'
 import type { Webhook } from './model/webhook.ts'
 import { RecordTable } from './record-table.ts'
-
-const NO_RULES: readonly Rule[] = []
 
 const ROW_KINDS = ['user', 'rule', 'ban', 'bridge', 'webhook'] as const
 
 /** Kinds of records that belong to one instance. */
 export type RowKind = (typeof ROW_KINDS)[number]
 
-/** What belongs to one instance. */
-export class InstanceRows {
+/** What belongs to one instance, and what its clients may do by it. */
+export class InstanceRows implements InstanceRules {
+  version = 0
   readonly users: RecordTable<User> = new RecordTable()
   readonly rules: RecordTable<Rule> = new RecordTable()
   readonly bans: RecordTable<Ban> = new RecordTable()
   readonly bridges: RecordTable<Bridge> = new RecordTable()
   readonly webhooks: RecordTable<Webhook> = new RecordTable()
-  /** Rules of type `topic`, in no order. */
-  private readonly rulesByUser: Map<string, Set<Rule>> = new Map()
+  private readonly book = new RuleBook()
+  private isOpenToUnlisted = false
 
   get isEmpty(): boolean {
     return ROW_KINDS.every(kind => this.tableOf(kind).size === 0)
+  }
+
+  grantOf(username: string | undefined): Grant {
+    const user = username === undefined ? undefined : this.users.get(username)
+    if (user?.isUnrestricted === true) return 'everything'
+    return user === undefined && this.isOpenToUnlisted ? 'unlisted' : this.book.of(username)
+  }
+
+  /** @param instance - `undefined` when it has gone: then nobody may do anything */
+  setInstance(instance: Instance | undefined): void {
+    const isOpen = instance?.settings.unlistedUsers === 'everything'
+    if (isOpen !== this.isOpenToUnlisted) this.version++
+    this.isOpenToUnlisted = isOpen
+  }
+
+  setUser(username: string, after: User | undefined): void {
+    const before = this.users.get(username)
+    this.users.set(username, after)
+    // A password, or a note, is nothing that clients have to ask again for.
+    const isAlike = before?.isUnrestricted === after?.isUnrestricted && (before === undefined) === (after === undefined)
+    if (!isAlike) this.version++
+  }
+
+  setRule(id: string, after: Rule | undefined): void {
+    this.rules.set(id, after)
+    if (after === undefined) this.book.remove(id)
+    else this.book.put(after)
+    this.version++
   }
 
   tableOf(
@@ -43,29 +72,15 @@ export class InstanceRows {
     }
   }
 
-  rulesOfUser(username: string): Iterable<Rule> {
-    return this.rulesByUser.get(username) ?? NO_RULES
-  }
-
-  /** Keeps the way from users to their rules. */
-  setRule(id: string, after: Rule | undefined): void {
-    const before = this.rules.get(id)
-    this.rules.set(id, after)
-    if (before?.username !== undefined) this.forget(before.username, before)
-    if (after?.username === undefined) return
-    const rules = this.rulesByUser.get(after.username)
-    if (rules === undefined) this.rulesByUser.set(after.username, new Set([after]))
-    else rules.add(after)
+  /** Rules of type `topic` of a user, in no order. Looks through all rules. */
+  rulesOfUser(username: string): Rule[] {
+    const rules: Rule[] = []
+    for (const rule of this.rules.values()) if (rule.username === username) rules.push(rule)
+    return rules
   }
 
   /** Names of what is there. */
   *names(): Generator<{ kind: RowKind; id: string }> {
     for (const kind of ROW_KINDS) for (const id of this.tableOf(kind).keys()) yield { kind, id }
-  }
-
-  private forget(username: string, rule: Rule): void {
-    const rules = this.rulesByUser.get(username)
-    rules?.delete(rule)
-    if (rules?.size === 0) this.rulesByUser.delete(username)
   }
 }

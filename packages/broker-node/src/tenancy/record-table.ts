@@ -36,6 +36,10 @@ export class RecordTable<T> {
     return this.rows.keys()
   }
 
+  entries(): IterableIterator<[string, T]> {
+    return this.rows.entries()
+  }
+
   values(): IterableIterator<T> {
     return this.rows.values()
   }

@@ -1,4 +1,4 @@
-import { BrokerError, type RecordChange, type RecordStore } from '@midge/protocol-core'
+import { BrokerError, type RecordChange, type RecordRow, type RecordStore } from '@midge/protocol-core'
 import type { ControlTables } from './control-tables.ts'
 import { freshRecordId } from './fresh-names.ts'
 import type { Actor, AuditEntry } from './model/audit-entry.ts'
@@ -19,6 +19,8 @@ export const AUDIT_ENTRIES_MAX = 10_000
 const AUDIT_TRIM_MAX = 8
 /** The bound of {@link RecordStore.write} without the audit trail's own changes. */
 export const CHANGES_MAX = 950
+/** A batch of {@link RecordWriter.putAll} is full when it has as much. */
+const BATCH_CHARS = 1024 * 1024
 const ATTEMPTS_MAX = 40
 const PAUSE_MS_MAX = 50
 
@@ -42,6 +44,7 @@ export class RecordWriter {
   async commit<T>(actor: Actor, draft: () => Draft<T>): Promise<T> {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const { changes, audit, result } = draft()
+      if (changes.length === 0) return result
       try {
         await this.records.write([...changes, ...this.auditChanges({ ...audit, actor, atMs: this.now() })])
         return result
@@ -62,6 +65,21 @@ export class RecordWriter {
       if (batch.length < CHANGES_MAX) continue
       await this.records.write(batch)
       batch = []
+    }
+    if (batch.length > 0) await this.records.write(batch)
+  }
+
+  /** Writes records as they are, whatever is there. */
+  async putAll(rows: Iterable<RecordRow>): Promise<void> {
+    let batch: RecordRow[] = []
+    let chars = 0
+    for (const row of rows) {
+      batch.push(row)
+      chars += row.key.length + row.value.length
+      if (batch.length < CHANGES_MAX && chars < BATCH_CHARS) continue
+      await this.records.write(batch)
+      batch = []
+      chars = 0
     }
     if (batch.length > 0) await this.records.write(batch)
   }

@@ -101,8 +101,8 @@ function subjectOf(rows: readonly Rule[]): string {
 }
 
 /** A user has few rules, so they are put in order when asked for. */
-function pageOf(rules: Iterable<Rule>, { after = '', countMax }: PageRequest): Page<Rule> {
-  const rest = [...rules].filter(({ id }) => id > after).sort((a, b) => (a.id < b.id ? -1 : 1))
+function pageOf(rules: readonly Rule[], { after = '', countMax }: PageRequest): Page<Rule> {
+  const rest = rules.filter(({ id }) => id > after).sort((a, b) => (a.id < b.id ? -1 : 1))
   const items = rest.slice(0, countMax)
   return { items, cursor: rest.length > countMax ? items.at(-1)?.id : undefined }
 }

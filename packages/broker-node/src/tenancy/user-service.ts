@@ -71,7 +71,10 @@ export class UserService implements UserPlane {
   async remove(instance: InstanceName, username: string, actor: Actor): Promise<void> {
     const { tables, writer, conditions } = this.parts
     const ruleKeys = (): string[] =>
-      Array.from(tables.of(instance).rulesOfUser(username), rule => recordKey('rule', instance, rule.id))
+      tables
+        .of(instance)
+        .rulesOfUser(username)
+        .map(rule => recordKey('rule', instance, rule.id))
     this.checkRemovable(instance, username)
     if (ruleKeys().length > CHANGES_MAX / 2) await writer.removeAll(ruleKeys())
     await writer.commit(actor, () => {

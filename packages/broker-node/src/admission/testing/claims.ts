@@ -1,6 +1,8 @@
 import { DEFAULT_INSTANCE } from '@midge/protocol-core'
 import { Counters } from '../../counters.ts'
 import type { Claim } from '../../ports.ts'
+import { type Instance, instance } from '../../tenancy/model/instance.ts'
+import type { InstanceFinder } from '../choose-instance.ts'
 import { HashQueue, type HashQueueOptions } from '../hash-queue.ts'
 import { LoginHistory, type LoginHistoryOptions } from '../login-history.ts'
 
@@ -20,6 +22,7 @@ export function claimOf(claim: Partial<Claim>, remoteAddress = '127.0.0.1'): Cla
       path: undefined,
       certCommonName: undefined,
     },
+    protocolVersion: 4,
     clientId: 'c',
     username: undefined,
     password: undefined,
@@ -27,6 +30,21 @@ export function claimOf(claim: Partial<Claim>, remoteAddress = '127.0.0.1'): Cla
     packetBytes: 50,
     caller: { isGone: false },
     ...claim,
+  }
+}
+
+/** Instances of these names, with the settings of a new one where nothing else is said. */
+export function instancesOf(changes: Readonly<Record<string, Partial<Instance>>> = { default: {} }): InstanceFinder {
+  return {
+    instances: {
+      get: id => {
+        const change = changes[id]
+        if (change === undefined) return undefined
+        const name = { id, number: 1, name: id, plan: 'unlimited', createdAtMs: 0, defaultUser: 'midge', settings: {} }
+        return instance.parse({ ...name, ...change })
+      },
+    },
+    findByHost: host => Object.keys(changes).find(id => changes[id]?.hosts?.includes(host)),
   }
 }
 

@@ -32,6 +32,7 @@ const PLAN: ClusterPlan = {
   redisUrl: 'redis://user:hidden@redis:6379',
   username: 'midge',
   password: 'it\'s $HOME "quoted"',
+  apiKey: 'a key of sixteen or more',
   logLevel: 'info',
   nodes: [{ id: 'node-1', tcpPort: 1111, httpPort: 2222 }],
 }
@@ -48,6 +49,7 @@ test('a node gets a configuration that its own schema accepts', () => {
   assert.deepEqual(config.listeners.tcp, { host: '127.0.0.1', port: 1111, proxyProtocol: true })
   assert.equal(config.listeners.tls.port + config.listeners.ws.port + config.listeners.wss.port, 0)
   assert.equal(config.bootstrap.password, PLAN.password)
+  assert.equal(config.bootstrap.apiKey, PLAN.apiKey)
 })
 
 test('the script of a node sets exactly its environment, whatever the password contains', () => {

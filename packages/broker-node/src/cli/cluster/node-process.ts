@@ -17,6 +17,7 @@ export interface ClusterPlan {
   redisUrl: string
   username: string
   password: string
+  apiKey: string | undefined
   logLevel: string
   nodes: readonly NodePlan[]
 }
@@ -37,6 +38,7 @@ export function nodeEnvironment(plan: ClusterPlan, node: NodePlan): Record<strin
     MIDGE_HTTP_PORT: String(node.httpPort),
     MIDGE_BOOTSTRAP_USER: plan.username,
     MIDGE_BOOTSTRAP_PASSWORD: plan.password,
+    ...(plan.apiKey === undefined ? {} : { MIDGE_BOOTSTRAP_API_KEY: plan.apiKey }),
     MIDGE_LOG_LEVEL: plan.logLevel,
     MIDGE_LOG_FORMAT: 'json',
   }

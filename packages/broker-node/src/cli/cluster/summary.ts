@@ -28,6 +28,7 @@ export function renderSummary(summary: ClusterSummary): string {
     `MQTT      ${summary.host}:${port}  (${balancer} in front of ${plan.nodes.length} nodes)`,
     `user      ${plan.username}`,
     `password  ${plan.password}`,
+    ...(plan.apiKey === undefined ? [] : [`API key   ${plan.apiKey}`]),
     `Redis     ${hidePassword(plan.redisUrl)}`,
     `files     ${plan.dataDir}`,
     '',

@@ -145,6 +145,7 @@ export class ConnectHandler {
     const { username, password, properties } = packet
     this.authentication.begin({
       info: connection.info,
+      protocolVersion: packet.version,
       clientId,
       username,
       password,

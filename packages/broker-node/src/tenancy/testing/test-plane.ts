@@ -14,6 +14,7 @@ export async function startPlane(
     onUnreadable: key => {
       throw new Error(`unreadable: ${key}`)
     },
+    onLost: write => void write(),
     ...options,
   })
   await plane.start()
