@@ -98,7 +98,7 @@ const TESTS: readonly Layer[] = [
   {
     at: 'packages',
     own: ['ports.ts', 'testing', 'listeners', 'config', 'lifecycle', 'store-local', 'cluster-local', 'redis'],
-    packages: ['node:', 'fast-check', 'ioredis', `${CORE}/testing`],
+    packages: ['node:', 'fast-check', 'ioredis', 'ws', `${CORE}/testing`],
   },
   // Their own tiny codec: our encoder must not judge our decoder.
   { at: 'test/conformance', own: ['test/support'], packages: ['node:'] },

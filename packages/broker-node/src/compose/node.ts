@@ -7,14 +7,17 @@ import type { Details, RunningNode } from '../lifecycle/running-node.ts'
 import type { RunningListener } from '../listeners/options.ts'
 import type { EventLoopLag } from '../observe/event-loop-lag.ts'
 import type { SecretsInForce } from '../tenancy/first-instance.ts'
+import type { Tenancy } from '../tenancy/tenancy.ts'
 import type { Backing } from './backing.ts'
 import { detailsOf } from './node-details.ts'
+import type { TenancyParts } from './node-tenancy.ts'
 
 /** What a node is made of. */
 export interface NodeParts {
   config: Config
   backing: Backing
   broker: MidgeBroker
+  tenancy: TenancyParts
   readiness: Readiness
   /** Grows while the node starts. */
   listeners: RunningListener[]
@@ -35,6 +38,11 @@ export class ComposedNode implements RunningNode {
 
   constructor(parts: NodeParts) {
     this.parts = parts
+  }
+
+  /** What operators and tenants have set up. */
+  get tenancy(): Tenancy {
+    return this.parts.tenancy.plane
   }
 
   details(): Details {

@@ -4,7 +4,6 @@ import { MidgeBroker } from '../engine/aedes/broker.ts'
 import { startHttp } from '../http/server.ts'
 import { ensureBootstrap } from '../lifecycle/bootstrap.ts'
 import { Readiness } from '../lifecycle/readiness.ts'
-import type { RunningNode } from '../lifecycle/running-node.ts'
 import { startListener } from '../listeners/listener.ts'
 import { sampleEventLoopLag } from '../observe/event-loop-lag.ts'
 import type { Logger } from '../ports.ts'
@@ -22,7 +21,7 @@ import { revocations } from './revocation.ts'
  * While Redis is not there yet this waits, with `/readyz` at 503. Rejects with a `BrokerError` when the configuration
  * or a port is the problem.
  */
-export async function startNode(config: Config, logger: Logger): Promise<RunningNode> {
+export async function startNode(config: Config, logger: Logger): Promise<ComposedNode> {
   const counters = new Counters()
   const bootstrap = ensureBootstrap(config.dataDir === MEMORY_DATA_DIR ? undefined : config.dataDir, config.bootstrap)
   const backing = await openBacking(config, logger, counters)
@@ -45,6 +44,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Running
     config,
     backing,
     broker,
+    tenancy,
     readiness,
     listeners: [],
     http: undefined,
