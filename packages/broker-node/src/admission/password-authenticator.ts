@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { DEFAULT_INSTANCE } from '@midge/protocol-core'
 import type { Claim, Login, LoginMethod, LoginStep } from '../ports.ts'
 import { type HashQueue, isLarge } from './hash-queue.ts'
 import { type Attempt, attemptOf, type LoginHistory } from './login-history.ts'
@@ -12,7 +13,7 @@ export interface PasswordAuthenticatorOptions {
   users: UserDirectory
   queue: HashQueue
   history: LoginHistory
-  /** Lets clients in that send no username; wrong credentials are refused all the same. */
+  /** Lets clients of the instance `default` in that send no username; wrong credentials are refused all the same. */
   anonymousAllowed: boolean
   cacheEntriesMax?: number
   cacheLifetimeMs?: number
@@ -67,7 +68,8 @@ export class PasswordAuthenticator implements LoginMethod {
     const { instance, username, password } = claim
     if (username === undefined) {
       if (password !== undefined) return REFUSED.passwordOnly
-      return this.options.anonymousAllowed ? success(undefined) : REFUSED.anonymous
+      const isAllowed = this.options.anonymousAllowed && instance === DEFAULT_INSTANCE
+      return isAllowed ? success(undefined) : REFUSED.anonymous
     }
     if (password === undefined) return REFUSED.usernameOnly
     const digest = this.cache.digest(instance, username, password)

@@ -21,30 +21,35 @@ export class InstanceRows implements InstanceRules {
   readonly bridges: RecordTable<Bridge> = new RecordTable()
   readonly webhooks: RecordTable<Webhook> = new RecordTable()
   private readonly book = new RuleBook()
+  private isThere = false
   private isOpenToUnlisted = false
 
   get isEmpty(): boolean {
     return ROW_KINDS.every(kind => this.tableOf(kind).size === 0)
   }
 
-  grantOf(username: string | undefined): Grant {
-    const user = username === undefined ? undefined : this.users.get(username)
-    if (user?.isUnrestricted === true) return 'everything'
-    return user === undefined && this.isOpenToUnlisted ? 'unlisted' : this.book.of(username)
+  knows(username: string): boolean {
+    return this.isThere && this.users.get(username)?.isEnabled === true
   }
 
-  /** @param instance - `undefined` when it has gone: then nobody may do anything */
+  grantOf(username: string | undefined): Grant {
+    const user = username === undefined ? undefined : this.users.get(username)
+    const isFree = user === undefined ? this.isOpenToUnlisted : user.isUnrestricted
+    return this.isThere && isFree ? 'everything' : this.book.of(username)
+  }
+
+  /** @param instance - `undefined` when it has gone: then nobody is known, and nobody is free */
   setInstance(instance: Instance | undefined): void {
-    const isOpen = instance?.settings.unlistedUsers === 'everything'
-    if (isOpen !== this.isOpenToUnlisted) this.version++
-    this.isOpenToUnlisted = isOpen
+    this.isThere = instance !== undefined
+    this.isOpenToUnlisted = instance?.settings.unlistedUsers === 'everything'
+    this.version++
   }
 
   setUser(username: string, after: User | undefined): void {
     const before = this.users.get(username)
     this.users.set(username, after)
     // A password, or a note, is nothing that clients have to ask again for.
-    const isAlike = before?.isUnrestricted === after?.isUnrestricted && (before === undefined) === (after === undefined)
+    const isAlike = before?.isUnrestricted === after?.isUnrestricted && before?.isEnabled === after?.isEnabled
     if (!isAlike) this.version++
   }
 
