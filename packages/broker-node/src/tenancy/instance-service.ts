@@ -63,7 +63,13 @@ export class InstanceService implements InstancePlane {
     this.rowOf(id, input, first)
     const proof = await this.parts.prove(id, first.username, first.password)
     const createdAtMs = this.parts.now()
-    const owner = checkInput(user, { username: first.username, proof, isUnrestricted: true, createdAtMs })
+    const owner = checkInput(user, {
+      username: first.username,
+      proof,
+      isUnrestricted: true,
+      createdAtMs,
+      epoch: createdAtMs,
+    })
     const key = first.apiKey === undefined ? undefined : keyRow(id, first.apiKey, createdAtMs)
     return this.parts.writer.commit(actor, () => this.draftOf(this.rowOf(id, input, first), owner, key))
   }

@@ -33,7 +33,9 @@ export class UserService implements UserPlane {
 
   async create(instance: InstanceName, username: string, input: UserInput, actor: Actor): Promise<User> {
     const { tables, writer, conditions, now } = this.parts
-    const draft = { username, createdAtMs: now(), ...fieldsOf(input) }
+    const createdAtMs = now()
+    // A user that is removed and made again is another one, although nobody may have been told of the moment between.
+    const draft = { username, createdAtMs, epoch: createdAtMs, ...fieldsOf(input) }
     checkInput(user, draft)
     this.checkFree(instance, username)
     const row = checkInput(user, { ...draft, ...(await this.proofOf(instance, username, input.secret)) })

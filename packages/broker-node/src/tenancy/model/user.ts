@@ -33,7 +33,7 @@ export const user = z.strictObject({
   connectionsMax: z.number().int().min(1).nullable().default(null),
   note: z.string().max(256).optional(),
   createdAtMs: timeMs,
-  /** Grows when the password changes or the user is disabled: connections of before are closed. */
+  /** Begins at the time of creation; grows when the password changes or the user is disabled: connections of before are closed. */
   epoch: z.number().int().min(0).default(0),
 })
 
