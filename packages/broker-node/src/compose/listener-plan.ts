@@ -18,6 +18,25 @@ export function planListeners(config: Pick<Config, 'listeners' | 'limits'>): Lis
   return active.map(kind => optionsOf(config, kind, otherPorts))
 }
 
+/**
+ * How the ports of instances listen: as the listener of their kind does, TLS and WebSocket over TLS only where there is a
+ * certificate.
+ */
+export function instanceListeners(config: Pick<Config, 'listeners' | 'limits' | 'instances'>): ListenerOptions[] {
+  const { tls, wss } = config.listeners
+  // The listener that is off has not taken over the files of the other.
+  const files = wss.certFile === undefined ? { certFile: tls.certFile, keyFile: tls.keyFile } : {}
+  const listeners = { ...config.listeners, wss: { ...wss, ...files } }
+  const kinds = (['tcp', 'tls', 'wss'] as const).filter(
+    kind => kind === 'tcp' || listeners[kind].certFile !== undefined,
+  )
+  return kinds.map(kind => ({
+    ...optionsOf({ ...config, listeners }, kind, {}),
+    host: config.instances.portHost,
+    setting: nameOf('instances.portBaseMin'),
+  }))
+}
+
 /** A setting by both its names, for a person who has to change it. */
 function nameOf(key: string): string {
   return `\`${key}\` (${envName(key)})`

@@ -4,6 +4,7 @@ import type { HttpServer } from '../http/server.ts'
 import type { Bootstrap } from '../lifecycle/bootstrap.ts'
 import type { Readiness } from '../lifecycle/readiness.ts'
 import type { Details, RunningNode } from '../lifecycle/running-node.ts'
+import type { InstancePorts } from '../listeners/instance-ports.ts'
 import type { RunningListener } from '../listeners/options.ts'
 import type { EventLoopLag } from '../observe/event-loop-lag.ts'
 import type { SecretsInForce } from '../tenancy/first-instance.ts'
@@ -21,6 +22,8 @@ export interface NodeParts {
   readiness: Readiness
   /** Grows while the node starts. */
   listeners: RunningListener[]
+  /** Opened last. */
+  instancePorts: InstancePorts | undefined
   /** Also while it is not open yet. */
   http: HttpServer | undefined
   bootstrap: Bootstrap
@@ -56,9 +59,9 @@ export class ComposedNode implements RunningNode {
   }
 
   private async drainAll(): Promise<void> {
-    const { readiness, listeners, broker } = this.parts
+    const { readiness, listeners, instancePorts, broker } = this.parts
     readiness.drain()
-    await Promise.all(listeners.map(listener => listener.stopAccepting()))
+    await Promise.all([...listeners, instancePorts].map(listener => listener?.stopAccepting()))
     await broker.core.drain()
   }
 
@@ -68,10 +71,10 @@ export class ComposedNode implements RunningNode {
   }
 
   private async stopAll(): Promise<void> {
-    const { readiness, listeners, broker, backing, http, lag } = this.parts
+    const { readiness, listeners, instancePorts, broker, backing, http, lag } = this.parts
     readiness.stop()
     lag.stop()
-    await Promise.all(listeners.map(listener => listener.close()))
+    await Promise.all([...listeners.map(listener => listener.close()), instancePorts?.stop()])
     await broker.stop()
     await backing.stop()
     await http?.stop()

@@ -14,6 +14,7 @@ import { statusSources } from './node-status.ts'
 import { createTenancy, startTenancy } from './node-tenancy.ts'
 import { openBacking } from './open-backing.ts'
 import { revocations } from './revocation.ts'
+import { openInstancePorts } from './tenant-ports.ts'
 
 /**
  * Builds a node from its configuration and starts it: health first, then store and cluster, then the listeners.
@@ -47,6 +48,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     tenancy,
     readiness,
     listeners: [],
+    instancePorts: undefined,
     http: undefined,
     bootstrap,
     inForce,
@@ -71,6 +73,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     broker.core.pokeSweeper()
     for (const options of planListeners(config))
       parts.listeners.push(await startListener(options, broker, logger, counters))
+    parts.instancePorts = await openInstancePorts(config, tenancy.plane, { acceptor: broker, logger, counters })
   } catch (error) {
     await node.stop()
     throw error

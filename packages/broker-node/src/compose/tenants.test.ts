@@ -11,7 +11,7 @@ import type { Actor } from '../tenancy/tenancy.ts'
 import { type DoorKind, TenantCluster } from './testing/tenant-cluster.ts'
 
 const ACTOR: Actor = { kind: 'key', id: 'test' }
-const DOORS: readonly DoorKind[] = ['name', 'tls', 'ws', 'wss']
+const DOORS: readonly DoorKind[] = ['name', 'tls', 'ws', 'wss', 'port']
 /** Names that run into each other where a key is put together carelessly. */
 const INSTANCES = ['a', 'a-b'] as const
 const PASSWORD = { a: 'of a', 'a-b': 'of a-b' }
@@ -24,7 +24,7 @@ before(async () => {
   cluster = await TenantCluster.start(3)
   const { instances, users } = cluster.node.tenancy
   for (const id of INSTANCES) {
-    await instances.create({ id, name: id, plan: 'unlimited', hosts: [`${id}.example`] }, ACTOR)
+    await instances.create({ id, name: id, plan: 'unlimited', hosts: [`${id}.example`], withPorts: true }, ACTOR)
     await users.create(id, 'ann', { secret: { password: PASSWORD[id] }, isUnrestricted: true }, ACTOR)
   }
 })
@@ -150,6 +150,22 @@ test('an instance that takes MQTT 5 only says so to others', async () => {
   assert.equal(await cluster.knock(2, 'name', 'five', { ...user, version: 4 }), 1)
   assert.equal(await cluster.knock(2, 'name', 'five', { ...user, version: 3 }), 1)
   assert.equal(await cluster.knock(2, 'name', 'five', user), 0)
+})
+
+test('an instance that is removed gives its port back on every node, and puts its clients out', async () => {
+  const { instances, users } = cluster.at(1).tenancy
+  await instances.create({ id: 'short', name: 'Short', plan: 'cat', withPorts: true }, ACTOR)
+  await users.create('short', 'ann', { secret: { password: 'p' } }, ACTOR)
+  const user = { username: 'ann', password: 'p', clientId: 'short' }
+  const clients = await Promise.all(
+    [0, 1, 2].map(at => cluster.enter(at, 'port', 'short', { ...user, clientId: `short-${at}` })),
+  )
+  const waiting = await Promise.all([0, 1, 2].map(at => cluster.dial(at, 'port', 'short')))
+  await instances.remove('short', ACTOR)
+  for (const client of clients) await client.closed()
+  // Its port was still open when it came, and its instance is gone when it says who it is.
+  for (const client of waiting) assert.equal(await client.open(user), 0x88)
+  for (const at of [0, 1, 2]) await (await cluster.dial(at, 'port', 'short')).closed()
 })
 
 test('a user that is removed on one node is out on another within a second, and cannot come back', async () => {

@@ -240,6 +240,7 @@ const schema = z.strictObject({
       'Lowest port that an instance may get for itself; with port P it also has P + 10000 and P + 20000.',
     ),
     portBaseMax: key(whole(1024, 45_535, 19_999), 'Highest port that an instance may get for itself.'),
+    portHost: key(text(255).default('0.0.0.0'), 'Address that the ports of instances bind.'),
   }),
   bootstrap: z.strictObject({
     user: key(

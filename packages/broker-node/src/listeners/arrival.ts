@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { InstanceName } from '@midge/protocol-core'
 import type { Counters } from '../counters.ts'
 import type { ConnectionAcceptor, ConnectionInfo, Logger, ReadSink } from '../ports.ts'
 import { classifyFirstBytes, describeWrongProtocol, expectedFirstBytes, type FirstBytes } from './first-bytes.ts'
@@ -40,7 +41,8 @@ export class Arrival implements ReadSink {
   /** Beginning of a PROXY header that came in pieces. */
   private held: Buffer | undefined
 
-  constructor(socket: Socket, entrance: Entrance) {
+  /** @param boundInstance - instance that the port is of */
+  constructor(socket: Socket, entrance: Entrance, boundInstance?: InstanceName) {
     this.socket = socket
     this.entrance = entrance
     this.awaitsProxyHeader = entrance.options.proxyProtocol
@@ -51,6 +53,7 @@ export class Arrival implements ReadSink {
       remotePort: socket.remotePort ?? 0,
       localAddress: plainAddress(socket.localAddress ?? ''),
       localPort: socket.localPort ?? 0,
+      boundInstance,
       serverName: undefined,
       host: undefined,
       path: undefined,

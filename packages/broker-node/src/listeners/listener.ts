@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:net'
-import { BrokerError } from '@midge/protocol-core'
+import { BrokerError, type InstanceName } from '@midge/protocol-core'
 import type { Counters } from '../counters.ts'
 import type { ConnectionAcceptor, Logger } from '../ports.ts'
 import { Arrival, type Entrance } from './arrival.ts'
@@ -28,7 +28,19 @@ export async function startListener(
   logger: Logger,
   counters: Counters,
 ): Promise<RunningListener> {
-  const entrance: Entrance = {
+  const entrance = createEntrance(options, acceptor, { logger, counters })
+  const server = createPortServer(entrance)
+  const { host, port } = await listen(server, options)
+  return new NodeListener(options, { host, port }, server, entrance)
+}
+
+/** What the connections of a listener share, and those of several ports of one kind. */
+export function createEntrance(
+  options: ListenerOptions,
+  acceptor: ConnectionAcceptor,
+  { logger, counters }: { logger: Logger; counters: Counters },
+): Entrance {
+  return {
     options,
     acceptor,
     counters,
@@ -37,25 +49,30 @@ export async function startListener(
     arrivals: new Set(),
     upgrade: createUpgrade(options, logger, counters),
   }
+}
+
+/** A server for one port of an entrance, which does not listen yet. @param boundInstance - instance that the port is of */
+export function createPortServer(entrance: Entrance, boundInstance?: InstanceName): Server {
+  const { options, counters, logger, repeatedLog } = entrance
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS })
   server.maxConnections = options.connectionsMax
   server.on('drop', () => {
     counters.connectionsRefusedTotal++
-    entrance.repeatedLog.info(
+    repeatedLog.info(
       'connections_max',
       { event: 'listener.connections_max', connectionsMax: options.connectionsMax },
       'Connection closed: the listener has all the connections it may have',
     )
   })
-  const { host, port } = await listen(server, options)
   server.on('connection', socket => {
     // A client may be gone between the kernel's accept and this call; then there is no address and no event to come.
-    if (socket.destroyed) return
-    new Arrival(socket, entrance)
+    if (!socket.destroyed) new Arrival(socket, entrance, boundInstance)
   })
   // For example EMFILE: accept() fails for now, the listener stays.
-  server.on('error', error => logger.error({ event: 'listener.failed', err: error }, 'The listener had an error'))
-  return new NodeListener(options, { host, port }, server, entrance)
+  server.on('error', error => {
+    if (server.listening) logger.error({ event: 'listener.failed', err: error }, 'The listener had an error')
+  })
+  return server
 }
 
 function createUpgrade(options: ListenerOptions, logger: Logger, counters: Counters): Entrance['upgrade'] {
@@ -106,8 +123,7 @@ class NodeListener implements RunningListener {
     this.address = address
     this.server = server
     this.entrance = entrance
-    const sweepMs = Math.min(options.connectTimeoutMs * DEADLINE_SHARE, DEADLINE_LATENESS_MS_MAX)
-    this.sweep = setInterval(sweepArrivals, sweepMs, entrance).unref()
+    this.sweep = startSweep(entrance)
   }
 
   async stopAccepting(): Promise<void> {
@@ -123,6 +139,12 @@ class NodeListener implements RunningListener {
     for (const arrival of this.entrance.arrivals) arrival.socket.destroy()
     this.entrance.arrivals.clear()
   }
+}
+
+/** Ends connections that say nothing in time; the caller ends it. */
+export function startSweep(entrance: Entrance): NodeJS.Timeout {
+  const sweepMs = Math.min(entrance.options.connectTimeoutMs * DEADLINE_SHARE, DEADLINE_LATENESS_MS_MAX)
+  return setInterval(sweepArrivals, sweepMs, entrance).unref()
 }
 
 /** One timer for all: a timer for each would be a good part of what a connection costs. */

@@ -14,7 +14,7 @@ import type { ComposedNode } from '../node.ts'
 import { startNode } from '../start-node.ts'
 
 /** A way to an instance. */
-export type DoorKind = 'name' | 'tls' | 'ws' | 'wss'
+export type DoorKind = 'name' | 'tls' | 'ws' | 'wss' | 'port'
 
 /** Whole nodes of one process on one Redis, with every listener. */
 export class TenantCluster {
@@ -56,6 +56,10 @@ export class TenantCluster {
     const ca = await readFile(join(this.folder, 'cert.pem'))
     const client = await (async (): Promise<RawClient> => {
       if (door === 'name') return RawClient.dial(tcpPort, version)
+      if (door === 'port') {
+        const port = this.at(index).tenancy.instances.find(instance)?.portBase ?? 0
+        return new RawClient(connect(port, portHost(index)), version)
+      }
       if (door === 'tls') {
         const socket = connectTls({ socket: connect(tlsPort, '127.0.0.1'), servername: host, ca })
         return new RawClient(socket, version)
@@ -107,6 +111,7 @@ export class TenantCluster {
         redis: { url: this.redis.url },
         bootstrap: { user: 'midge', password: 'first', apiKey: 'a key of sixteen' },
         http: { port: 0 },
+        instances: { portHost: portHost(this.nodes.length) },
         listeners: {
           tcp: { host, port: tcp },
           tls: { host, port: tls, ...files },
@@ -119,6 +124,11 @@ export class TenantCluster {
     this.nodes.push(node)
     return node
   }
+}
+
+/** The ports of an instance are the same on all nodes, so each of them has an address of its own. */
+function portHost(index: number): string {
+  return `127.0.0.${10 + index}`
 }
 
 function withInstance(door: DoorKind, instance: string, options: ConnectOptions): ConnectOptions {
