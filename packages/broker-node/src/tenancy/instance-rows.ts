@@ -21,6 +21,7 @@ export class InstanceRows implements InstanceRules {
   readonly bridges: RecordTable<Bridge> = new RecordTable()
   readonly webhooks: RecordTable<Webhook> = new RecordTable()
   private readonly book = new RuleBook()
+  private readonly rulesByUser: Map<string, Set<Rule>> = new Map()
   private isThere = false
   private isOpenToUnlisted = false
 
@@ -54,7 +55,10 @@ export class InstanceRows implements InstanceRules {
   }
 
   setRule(id: string, after: Rule | undefined): void {
+    const before = this.rules.get(id)
     this.rules.set(id, after)
+    if (before?.username !== undefined) this.forgetOf(before.username, before)
+    if (after?.username !== undefined) this.noteOf(after.username, after)
     if (after === undefined) this.book.remove(id)
     else this.book.put(after)
     this.version++
@@ -77,15 +81,25 @@ export class InstanceRows implements InstanceRules {
     }
   }
 
-  /** Rules of type `topic` of a user, in no order. Looks through all rules. */
+  /** Rules of type `topic` of a user, in no order. */
   rulesOfUser(username: string): Rule[] {
-    const rules: Rule[] = []
-    for (const rule of this.rules.values()) if (rule.username === username) rules.push(rule)
-    return rules
+    return [...(this.rulesByUser.get(username) ?? [])]
   }
 
   /** Names of what is there. */
   *names(): Generator<{ kind: RowKind; id: string }> {
     for (const kind of ROW_KINDS) for (const id of this.tableOf(kind).keys()) yield { kind, id }
+  }
+
+  private noteOf(username: string, rule: Rule): void {
+    const rules = this.rulesByUser.get(username)
+    if (rules === undefined) this.rulesByUser.set(username, new Set([rule]))
+    else rules.add(rule)
+  }
+
+  private forgetOf(username: string, rule: Rule): void {
+    const rules = this.rulesByUser.get(username)
+    rules?.delete(rule)
+    if (rules?.size === 0) this.rulesByUser.delete(username)
   }
 }
