@@ -24,9 +24,11 @@ export interface HttpServer {
   stop(): Promise<void>
 }
 
-/** A health answer has no use for a body, and nothing here takes one yet. */
+/** A health answer has no use for a body; whoever mounts routes that take one says how long it may be. */
 const BODY_BYTES_MAX = 64 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
+/** Room for the longest client id, whose characters a URL may spell with nine each. */
+const PATH_PART_LENGTH_MAX = 9 * 1024
 
 function addRoutes(app: FastifyInstance, sources: HttpSources): void {
   app.addHook('onSend', async (_request, reply) => {
@@ -54,18 +56,25 @@ function addRoutes(app: FastifyInstance, sources: HttpSources): void {
 /**
  * Starts the HTTP server: `/livez`, `/readyz`, `/status`, `/metrics`.
  *
+ * @param mount - puts further routes on it
  * @throws BrokerError `MIDGE_PORT_IN_USE` when another process has the port, `MIDGE_CONFIG_INVALID` when the address
  * cannot be bound for another reason
  */
-export async function startHttp(address: HttpAddress, sources: HttpSources): Promise<HttpServer> {
+export async function startHttp(
+  address: HttpAddress,
+  sources: HttpSources,
+  mount?: (app: FastifyInstance) => void,
+): Promise<HttpServer> {
   const app = fastify({
     logger: false,
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: PATH_PART_LENGTH_MAX },
     // Scrapers hold connections open; a stop does not wait for them.
     forceCloseConnections: true,
   })
   addRoutes(app, sources)
+  mount?.(app)
   const { host, port } = address
   try {
     await app.listen({ host, port })

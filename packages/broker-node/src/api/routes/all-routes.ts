@@ -1,0 +1,24 @@
+import type { ApiParts } from '../api-parts.ts'
+import type { ApiRoute } from '../api-route.ts'
+import { auditRoutes } from './audit-routes.ts'
+import { banRoutes } from './ban-routes.ts'
+import { instanceRoutes } from './instance-routes.ts'
+import { keyRoutes } from './key-routes.ts'
+import { outboundRoutes } from './outbound-routes.ts'
+import { planRoutes } from './plan-routes.ts'
+import { ruleRoutes } from './rule-routes.ts'
+import { userRoutes } from './user-routes.ts'
+
+/** The table of `/api/v1`: whatever is not in it is not served. */
+export function allRoutes(parts: ApiParts): ApiRoute[] {
+  return [
+    instanceRoutes,
+    planRoutes,
+    userRoutes,
+    ruleRoutes,
+    banRoutes,
+    outboundRoutes,
+    keyRoutes,
+    auditRoutes,
+  ].flatMap(routesOf => routesOf(parts))
+}
