@@ -30,7 +30,7 @@ test('a new instance has a name, a number, a user that may do everything, and a 
   assert.match(instance.id, /^[a-z]+-[a-z]+-\d\d$/)
   assert.equal(instance.number, 1)
   assert.equal(password.length, 20)
-  assert.match(apiKey, /^midge_instance_.{32}$/)
+  assert.match(apiKey, /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
   const owner = plane.users.find(instance.id, instance.defaultUser)
   assert.equal(owner?.isUnrestricted, true)
   assert.equal(owner?.proof?.hash, `hash of ${password}`)

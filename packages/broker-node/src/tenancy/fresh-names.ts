@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
 import type { ApiScope } from './model/api-key.ts'
 
 /** Without the characters that people misread. */
@@ -14,6 +14,7 @@ const ID_COUNT_LENGTH = 3
 const ID_TIME_LENGTH = 9
 /** In base64url 32 characters. */
 const KEY_BYTES = 24
+const OPERATOR_KEY_START = 'midge_operator_'
 
 const ADJECTIVES = [
   'agile amber bold brave brisk calm clear clever cosy crisp dapper dusty eager early fair fleet fond fresh gentle glad',
@@ -63,10 +64,12 @@ export function freshPassword(): string {
   return letters(PASSWORD_ALPHABET, PASSWORD_LENGTH)
 }
 
-/** A key of the HTTP API; its beginning tells people, and scanners for leaked secrets, what it is. */
+/**
+ * A key of the HTTP API. The beginning of an operator's tells people, and scanners for leaked secrets, what it is; that of
+ * an instance is a UUID, because CloudMQTT's were and a client library of it takes nothing else.
+ */
 export function freshApiKey(scope: ApiScope): string {
-  const prefix = scope === 'operator' ? 'midge_operator_' : 'midge_instance_'
-  return prefix + randomBytes(KEY_BYTES).toString('base64url')
+  return scope === 'operator' ? OPERATOR_KEY_START + randomBytes(KEY_BYTES).toString('base64url') : randomUUID()
 }
 
 /** What is kept of a key. */
