@@ -7,10 +7,12 @@ export interface ApiParts {
   tenancy: Tenancy
   /** What a client with this name may do now, and by which rule. */
   explain(instance: InstanceName, client: AclIdentity, question: AclQuestion): AclDecision
-  /** Compares a password with what is kept of one. */
-  passwordMatches(hash: string, password: string): Promise<boolean>
+  /** Compares a password with what is kept of one; without one it takes as long, and says no. */
+  passwordMatches(hash: string | undefined, password: string): Promise<boolean>
   /** Ports that are bound here for everybody. */
   listeners(): readonly BoundListener[]
+  /** True when instances may have ports of their own. */
+  hasInstancePorts(): boolean
   /** False until the control plane has been read. */
   isStarted(): boolean
   life: InstanceLife

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { serveRoute } from './answer-route.ts'
 import type { ApiParts } from './api-parts.ts'
+import { mountCloudMqtt } from './cloudmqtt/mount-cloudmqtt.ts'
 import { DOCS_POLICY, DOCS_STYLE, DOCS_STYLE_PATH, docsPage } from './docs-page.ts'
 import { openApiOf } from './open-api.ts'
 import { problemOf, RequestProblem } from './problems.ts'
@@ -16,7 +17,7 @@ const SECURITY_HEADERS = {
   'x-frame-options': 'DENY',
 }
 
-/** Puts `/api/v1` and its documentation on an HTTP server that does not listen yet. */
+/** Puts `/api/v1`, its documentation and CloudMQTT's API on an HTTP server that does not listen yet. */
 export function mountApi(app: FastifyInstance, parts: ApiParts): void {
   const server = { parts, rates: new RequestRates() }
   const routes = allRoutes(parts)
@@ -33,6 +34,12 @@ export function mountApi(app: FastifyInstance, parts: ApiParts): void {
     },
     { prefix: '/api/v1' },
   )
+  app.register(async scope => {
+    scope.addHook('onSend', async (_request, reply) => {
+      reply.headers(SECURITY_HEADERS)
+    })
+    mountCloudMqtt(scope, server)
+  })
   app.register(async scope => {
     const page = once(() => docsPage(openApiOf(routes, parts)))
     scope.addHook('onSend', async (_request, reply) => {

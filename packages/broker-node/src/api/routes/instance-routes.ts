@@ -1,9 +1,9 @@
-import { DEFAULT_INSTANCE } from '@midge/protocol-core'
 import { freshPassword } from '../../tenancy/fresh-names.ts'
 import type { ApiParts } from '../api-parts.ts'
 import { type ApiRoute, route } from '../api-route.ts'
 import { checkAccess } from '../caller.ts'
 import { connectionOf } from '../connection-snippets.ts'
+import { removeInstance } from '../instance-removal.ts'
 import { rotateInstanceKey } from '../key-rotation.ts'
 import {
   connectionDetails,
@@ -27,7 +27,8 @@ export function instanceRoutes(parts: ApiParts): ApiRoute[] {
   return [...lifeRoutes(parts), ...stateRoutes(parts), ...secretRoutes(parts)]
 }
 
-function lifeRoutes({ tenancy, life }: ApiParts): ApiRoute[] {
+function lifeRoutes(parts: ApiParts): ApiRoute[] {
+  const { tenancy } = parts
   const { instances } = tenancy
   return [
     route({
@@ -64,13 +65,7 @@ function lifeRoutes({ tenancy, life }: ApiParts): ApiRoute[] {
     route({
       ...{ method: 'DELETE', path: '/instances/:instance', access: 'operator', tag },
       summary: 'Delete an instance with all that belongs to it',
-      async handle({ params, caller }) {
-        const { instance } = params
-        // Suspended first: nobody may come in again and leave a session behind.
-        if (instance !== DEFAULT_INSTANCE) await instances.change(instance, { state: 'suspended' }, caller.actor)
-        await life.wipe(instance)
-        await instances.remove(instance, caller.actor)
-      },
+      handle: ({ params, caller }) => removeInstance(parts, params.instance, caller.actor),
     }),
   ]
 }

@@ -68,6 +68,7 @@ export class TestApi {
         { transport: 'tcp', port: 1883 },
         { transport: 'tls', port: 8883 },
       ],
+      hasInstancePorts: () => true,
       isStarted: () => state.api?.isStarted ?? true,
       life: {
         restart: async instance => void deeds.push(`restart ${instance}`),
