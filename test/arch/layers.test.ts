@@ -76,8 +76,10 @@ const LAYERS: readonly Layer[] = [
     own: [...CONTRACT, GROUND, 'engine/broker-core.ts'],
     packages: [CORE, 'aedes', 'node:'],
   },
+  // What the API sees of the cluster.
+  { at: `${NODE}/views`, own: CONTRACT, packages: [CORE, 'node:'] },
   // The routes of the HTTP server that need a key.
-  { at: `${NODE}/api`, own: [...CONTRACT, 'tenancy', 'http'], packages: [CORE, 'fastify', 'zod', 'node:'] },
+  { at: `${NODE}/api`, own: [...CONTRACT, 'tenancy', 'views', 'http'], packages: [CORE, 'fastify', 'zod', 'node:'] },
   { at: `${NODE}/http`, own: CONTRACT, packages: [CORE, 'fastify', 'node:'] },
   { at: `${NODE}/lifecycle`, own: CONTRACT, packages: [CORE, 'node:'] },
   { at: `${NODE}/listeners`, own: CONTRACT, packages: [CORE, 'ws', 'node:'] },
