@@ -79,12 +79,16 @@ async function answer(
 ): Promise<unknown> {
   const query = parseOrThrow(route.query, request.query, { code: 'bad_request', what: 'query' })
   const body = bodyOf(route, request.body)
-  const result = await route.handle({ params: paramsOf(request), query, body, caller })
+  const call = { params: paramsOf(request), query, body, caller }
   reply.code(route.status)
   if (route.streamType !== undefined) {
     reply.type(route.streamType)
-    return Readable.from(result as AsyncIterable<string>)
+    const gone = new AbortController()
+    reply.raw.once('close', () => gone.abort())
+    // Every route with this type has been made by `streamRoute`.
+    return Readable.from(route.handle(call, gone.signal) as AsyncIterable<string>)
   }
+  const result = await route.handle(call)
   if (route.answer === undefined) return reply.send()
   reply.type('application/json')
   // What the schema does not name stays here, so that no record gives away more than is documented.

@@ -1,10 +1,12 @@
 import type { AclDecision, AclIdentity, AclQuestion, InstanceName } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 import type { Tenancy } from '../tenancy/tenancy.ts'
+import type { ClusterViews } from '../views/cluster-views.ts'
 
 /** What the API stands on. */
 export interface ApiParts {
   tenancy: Tenancy
+  views: ClusterViews
   /** What a client with this name may do now, and by which rule. */
   explain(instance: InstanceName, client: AclIdentity, question: AclQuestion): AclDecision
   /** Compares a password with what is kept of one; without one it takes as long, and says no. */
@@ -15,20 +17,11 @@ export interface ApiParts {
   hasInstancePorts(): boolean
   /** False until the control plane has been read. */
   isStarted(): boolean
-  life: InstanceLife
   nodeId: string
   version: string
   logger: Logger
   /** Unix time in milliseconds. */
   now(): number
-}
-
-/** What is done to all that an instance has in the cluster. */
-export interface InstanceLife {
-  /** Closes its connections on every node. */
-  restart(instance: InstanceName): Promise<void>
-  /** Closes its connections and removes sessions, queues, wills and retained messages. */
-  wipe(instance: InstanceName): Promise<void>
 }
 
 /** A port that clients can use. */

@@ -30,7 +30,7 @@ export interface ApiRoute {
   answer: z.ZodType | undefined
   /** Content type of an answer that the handler gives piece by piece, as an `AsyncIterable` of texts. */
   streamType: string | undefined
-  handle(call: ApiCall<Readonly<Record<string, string>>, unknown, unknown>): unknown
+  handle(call: ApiCall<Readonly<Record<string, string>>, unknown, unknown>, gone?: AbortSignal): unknown
 }
 
 type PathParam<P extends string> = P extends `${string}:${infer Name}/${infer Rest}`
@@ -95,7 +95,11 @@ export interface StreamSpec<P extends string, Q extends z.ZodType = typeof nothi
   query?: Q
   streamType: string
   /** Is asked for the next piece when the last one has been taken, and left when the caller has gone. */
-  handle(call: ApiCall<Readonly<Record<PathParam<P>, string>>, z.output<Q>, undefined>): AsyncIterable<string>
+  /** @param gone - is aborted when the caller is not there any more */
+  handle(
+    call: ApiCall<Readonly<Record<PathParam<P>, string>>, z.output<Q>, undefined>,
+    gone: AbortSignal,
+  ): AsyncIterable<string>
 }
 
 /** A `GET` whose answer is as long as there is something to tell. */

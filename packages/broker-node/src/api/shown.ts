@@ -5,6 +5,7 @@ import type { Bridge } from '../tenancy/model/bridge.ts'
 import type { Instance } from '../tenancy/model/instance.ts'
 import type { User } from '../tenancy/model/user.ts'
 import type { Page, PageRequest, Tenancy, UserInput } from '../tenancy/tenancy.ts'
+import type { ViewRequest } from '../views/cluster-views.ts'
 import type { newUser, shownApiKey, shownBridge, shownInstance, shownUser, userChange } from './model/control-shapes.ts'
 import type { PageQuery } from './model/paging.ts'
 import { RequestProblem } from './problems.ts'
@@ -12,6 +13,11 @@ import { RequestProblem } from './problems.ts'
 /** The query of a list as the control plane takes it. */
 export function pageRequest({ cursor, limit }: PageQuery): PageRequest {
   return cursor === undefined ? { countMax: limit } : { after: cursor, countMax: limit }
+}
+
+/** The query of a list as the running cluster takes it. */
+export function viewRequest({ cursor, limit }: PageQuery): ViewRequest {
+  return cursor === undefined ? { countMax: limit } : { cursor, countMax: limit }
 }
 
 /** A page as it is sent, each entry made into what may be seen of it. */

@@ -213,6 +213,20 @@ test('what the documentation of CloudMQTT shows with curl', async () => {
     assert.equal(answer.status, status, body)
     assert.equal(typeof answer.json.error, 'string')
   }
+  api.views.connectionRows.push({
+    ...{
+      clientId: 'c1',
+      username: 'test1',
+      nodeId: 'n1',
+      address: '192.0.2.1',
+      port: 1,
+      transport: 'tls',
+      protocol: 4,
+    },
+    ...{ keepAliveSeconds: 60, cleanStart: true, sessionExpirySeconds: 0, connectedAtMs: 0, subscriptionCount: 0 },
+  })
+  const [connection] = (await curl.send('GET', '/api/info/connections')).json
+  assert.deepEqual([connection.client_id, connection.username, connection.tls], ['c1', 'test1', true])
   assert.equal((await curl.send('POST', '/api/instance/reset')).status, 204)
   assert.ok(api.deeds.includes('wipe curl'))
 })

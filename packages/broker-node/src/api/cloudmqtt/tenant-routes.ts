@@ -12,22 +12,41 @@ import { found } from '../shown.ts'
 import type { CloudCall, CloudRoute, CloudServer } from './cloud-route.ts'
 import { cloudRulesOf, ruleById, ruleNumber, rulesNamed } from './cloud-rules.ts'
 
+/** Connections that one answer lists. */
+const CONNECTIONS_MAX = 1000
+
 /** Where routes are: since 2018, and before. */
 export type CloudBase = '/api' | ''
 
 /** What `api.cloudmqtt.com` offered for one instance. */
 export function tenantRoutes(server: CloudServer, base: CloudBase): CloudRoute[] {
-  const { life } = server.parts
+  const { views } = server.parts
   const who = 'instance'
   return [
     ...userRoutesOf(server, base),
+    { ...{ method: 'GET', path: `${base}/info/connections`, who }, handle: call => listConnections(server, call) },
     ...ruleRoutesOf(server, base),
     {
       ...{ method: 'POST', path: `${base}/instance/restart`, who },
-      handle: ({ caller }) => life.restart(caller.instance),
+      handle: ({ caller }) => views.restart(caller.instance),
     },
-    { ...{ method: 'POST', path: `${base}/instance/reset`, who }, handle: ({ caller }) => life.wipe(caller.instance) },
+    { ...{ method: 'POST', path: `${base}/instance/reset`, who }, handle: ({ caller }) => views.wipe(caller.instance) },
   ]
+}
+
+/** CloudMQTT has not documented its fields, so they are those of the panel. */
+async function listConnections({ parts }: CloudServer, { caller: { instance } }: CloudCall): Promise<object[]> {
+  const { items } = await parts.views.connections(instance, { countMax: CONNECTIONS_MAX })
+  return items.map(row => ({
+    client_id: row.clientId,
+    username: row.username ?? null,
+    ip: row.address,
+    protocol: row.protocol,
+    tls: row.transport === 'tls' || row.transport === 'wss',
+    keepalive: row.keepAliveSeconds,
+    clean: row.cleanStart,
+    connected_at: new Date(row.connectedAtMs).toISOString(),
+  }))
 }
 
 function userRoutesOf({ parts: { tenancy } }: CloudServer, base: CloudBase): CloudRoute[] {

@@ -70,7 +70,7 @@ function lifeRoutes(parts: ApiParts): ApiRoute[] {
   ]
 }
 
-function stateRoutes({ tenancy, life }: ApiParts): ApiRoute[] {
+function stateRoutes({ tenancy, views }: ApiParts): ApiRoute[] {
   const { instances } = tenancy
   const setState = (verb: 'suspend' | 'resume', state: 'suspended' | 'active'): ApiRoute =>
     route({
@@ -86,12 +86,12 @@ function stateRoutes({ tenancy, life }: ApiParts): ApiRoute[] {
     route({
       ...{ method: 'POST', path: '/instances/:instance/restart', access: 'instance:write', tag },
       summary: 'Close all its connections; clients may come back at once',
-      handle: ({ params }) => life.restart(params.instance),
+      handle: ({ params }) => views.restart(params.instance),
     }),
     route({
       ...{ method: 'POST', path: '/instances/:instance/reset', access: 'instance:write', tag },
       summary: 'Close its connections and remove sessions, queues and retained messages; users and rules stay',
-      handle: ({ params }) => life.wipe(params.instance),
+      handle: ({ params }) => views.wipe(params.instance),
     }),
   ]
 }

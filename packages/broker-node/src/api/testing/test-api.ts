@@ -6,6 +6,7 @@ import { MemoryRecords } from '../../tenancy/testing/memory-records.ts'
 import { startPlane } from '../../tenancy/testing/test-plane.ts'
 import type { ApiParts } from '../api-parts.ts'
 import { mountApi } from '../mount-api.ts'
+import { MemoryViews } from './memory-views.ts'
 
 /** One answer, read to its end. */
 export interface ApiAnswer {
@@ -27,6 +28,7 @@ export interface ApiSent {
 /** The API over a control plane in memory, on a port of its own. */
 export class TestApi {
   readonly plane: ControlPlane
+  readonly views: MemoryViews
   readonly records: MemoryRecords
   /** Opens everything. */
   readonly operatorKey: string
@@ -42,9 +44,10 @@ export class TestApi {
   private readonly server: HttpServer
 
   private constructor(
-    fields: Pick<TestApi, 'plane' | 'records' | 'operatorKey' | 'deeds' | 'logged'> & { server: HttpServer },
+    fields: Pick<TestApi, 'plane' | 'views' | 'records' | 'operatorKey' | 'deeds' | 'logged'> & { server: HttpServer },
   ) {
     this.plane = fields.plane
+    this.views = fields.views
     this.records = fields.records
     this.operatorKey = fields.operatorKey
     this.deeds = fields.deeds
@@ -59,6 +62,7 @@ export class TestApi {
     const plane = await startPlane(records)
     const deeds: string[] = []
     const logged: object[] = []
+    const views = new MemoryViews(deeds)
     const state: { api: TestApi | undefined } = { api: undefined }
     const all: ApiParts = {
       tenancy: plane,
@@ -70,10 +74,7 @@ export class TestApi {
       ],
       hasInstancePorts: () => true,
       isStarted: () => state.api?.isStarted ?? true,
-      life: {
-        restart: async instance => void deeds.push(`restart ${instance}`),
-        wipe: async instance => void deeds.push(`wipe ${instance}`),
-      },
+      views,
       ...{
         nodeId: 'test-node',
         version: '1.2.3',
@@ -84,7 +85,7 @@ export class TestApi {
     }
     const { key } = await plane.apiKeys.create({ label: 'test', scope: 'operator' }, { kind: 'node', id: 'test' })
     const server = await startHttp({ host: '127.0.0.1', port: 0 }, NO_SOURCES, app => mountApi(app, all))
-    const api = new TestApi({ plane, records, operatorKey: key, deeds, logged, server })
+    const api = new TestApi({ plane, views, records, operatorKey: key, deeds, logged, server })
     state.api = api
     return api
   }
@@ -99,7 +100,7 @@ export class TestApi {
     const body = sent.body === undefined ? {} : { body: isText ? String(sent.body) : JSON.stringify(sent.body) }
     const response = await fetch(`http://127.0.0.1:${this.port}${path}`, { method, headers, ...body })
     const text = await response.text()
-    const isJson = /json/.test(response.headers.get('content-type') ?? '') && text !== ''
+    const isJson = /[/+]json/.test(response.headers.get('content-type') ?? '') && text !== ''
     return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : undefined }
   }
 
