@@ -36,6 +36,20 @@ test('docs/errors.md lists every error code and no other', () => {
   assertSame(documented('docs/errors.md'), codes)
 })
 
+test('docs/api.md lists every route of /api/v1 with its scope and no other', () => {
+  const routes = sources.filter(({ path }) => path.includes('broker-node/src/api/routes/'))
+  const form = /(?:method: '([A-Z]+)',\s*)?path: '(\/[^']*)',\s*access: '([a-z:]+)'/g
+  const inCode = routes.flatMap(({ text }) =>
+    [...text.matchAll(form)].map(match => `${match[1] ?? 'GET'} ${match[2]} ${match[3]}`),
+  )
+  assert.ok(inCode.length > 60)
+  const rows = [...read('docs/api.md').matchAll(/^\| `([A-Z]+ \/[^`]*)` \| ([a-z:]+) \|/gm)]
+  assertSame(
+    rows.map(match => `${match[1]} ${match[2]}`),
+    inCode,
+  )
+})
+
 test('docs/delivery.md lists every reason to drop a message and no other', () => {
   const reasons = literals(/^ {2}\w+: '([a-z_]+)',$/gm, 'packages/broker-node/src/counters.ts')
   assert.ok(reasons.length > 5)

@@ -1,4 +1,6 @@
 import { freshPassword } from '../../tenancy/fresh-names.ts'
+import type { Instance } from '../../tenancy/model/instance.ts'
+import type { Actor } from '../../tenancy/tenancy.ts'
 import type { ApiParts } from '../api-parts.ts'
 import { type ApiRoute, route } from '../api-route.ts'
 import { checkAccess } from '../caller.ts'
@@ -72,17 +74,21 @@ function lifeRoutes(parts: ApiParts): ApiRoute[] {
 
 function stateRoutes({ tenancy, views }: ApiParts): ApiRoute[] {
   const { instances } = tenancy
-  const setState = (verb: 'suspend' | 'resume', state: 'suspended' | 'active'): ApiRoute =>
-    route({
-      ...{ method: 'POST', path: `/instances/:instance/${verb}`, access: 'operator', tag },
-      summary: state === 'active' ? 'Let clients in again' : 'Close its connections and let nobody in',
-      answer: shownInstance,
-      handle: async ({ params, caller }) =>
-        showInstance(tenancy, await instances.change(params.instance, { state }, caller.actor)),
-    })
+  const setState = async (instance: string, state: Instance['state'], actor: Actor) =>
+    showInstance(tenancy, await instances.change(instance, { state }, actor))
   return [
-    setState('suspend', 'suspended'),
-    setState('resume', 'active'),
+    route({
+      ...{ method: 'POST', path: '/instances/:instance/suspend', access: 'operator', tag },
+      summary: 'Close its connections and let nobody in',
+      answer: shownInstance,
+      handle: ({ params, caller }) => setState(params.instance, 'suspended', caller.actor),
+    }),
+    route({
+      ...{ method: 'POST', path: '/instances/:instance/resume', access: 'operator', tag },
+      summary: 'Let clients in again',
+      answer: shownInstance,
+      handle: ({ params, caller }) => setState(params.instance, 'active', caller.actor),
+    }),
     route({
       ...{ method: 'POST', path: '/instances/:instance/restart', access: 'instance:write', tag },
       summary: 'Close all its connections; clients may come back at once',
