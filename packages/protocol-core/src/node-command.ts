@@ -16,6 +16,9 @@ export type NodeCommand =
   | { kind: 'kick'; instance: InstanceName; clientId: string; reasonCode: number }
   /** Take no new clients and move off those that are there. */
   | { kind: 'drain' }
+  /** Whatever the rooms above the link ask each other; answered under `request`. */
+  | { kind: 'question'; request: number; question: string }
+  | { kind: 'answer'; request: number; answer: string }
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -44,6 +47,12 @@ export function decodeNodeCommand(bytes: Uint8Array): NodeCommand | undefined {
       if (!texts('instance', 'clientId') || !counts('reasonCode')) throw invalid('kick')
       break
     case 'drain':
+      break
+    case 'question':
+      if (!texts('question') || !counts('request')) throw invalid('question')
+      break
+    case 'answer':
+      if (!texts('answer') || !counts('request')) throw invalid('answer to a question')
       break
     default:
       return undefined

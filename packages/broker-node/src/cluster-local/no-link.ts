@@ -6,7 +6,10 @@ import type { InstanceName, LinkListener, Message, NodeLink, PublishRun, Takeove
  * `send` and its siblings do nothing, because nothing in the tables of such a node names another one.
  */
 export class NoLink implements NodeLink {
+  private listener: LinkListener | undefined
+
   start(listener: LinkListener): Promise<void> {
+    this.listener = listener
     listener.onNodesChanged([])
     return Promise.resolve()
   }
@@ -38,6 +41,11 @@ export class NoLink implements NodeLink {
 
   drain(_nodeId: string): void {
     // No other node exists.
+  }
+
+  /** There is only this node to ask, whatever it is called. */
+  async ask(_nodeId: string, question: string): Promise<string | undefined> {
+    return this.listener?.onQuestion(question).catch(() => undefined)
   }
 
   flushed(): Promise<void> {

@@ -141,6 +141,28 @@ test('a takeover tells how the older connection ended, at once for a node that i
   assert.equal(await left, 'unknown')
 })
 
+test('a question is answered by the node that is asked, and silence is no answer', async () => {
+  const [a, b] = await joinBoth()
+  const ask = (nodeId: string, question: string) => a.cluster.link.ask(nodeId, question)
+  assert.equal(await ask('b', 'tea?'), 'yes to tea?')
+  assert.equal(await ask('a', 'me?'), 'yes to me?')
+  const long = 'x'.repeat(200_000)
+  assert.equal((await ask('b', long))?.length, 'yes to '.length + long.length)
+  const many = await Promise.all(Array.from({ length: 100 }, (_, index) => ask('b', String(index))))
+  assert.deepEqual(
+    many,
+    many.map((_, index) => `yes to ${index}`),
+  )
+  const startMs = performance.now()
+  assert.equal(await ask('nobody', 'tea?'), undefined)
+  assert.equal(await ask('b', 'x'.repeat(300_000)), undefined)
+  assert.ok(performance.now() - startMs < 500, 'nobody waits for a node that is not there')
+  assert.equal(await ask('a', 'fail'), undefined)
+  const left = ask('b', 'fail')
+  await b.stop()
+  assert.equal(await left, undefined)
+})
+
 test('commands arrive although Redis was away when they were given, and although the bus is silent', async () => {
   await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', 'resetchannels', '+@all')
   const settings = { url: redis.url, username: 'mute', password: 'pw' }

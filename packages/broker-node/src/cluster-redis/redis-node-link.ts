@@ -18,8 +18,13 @@ import type { ControlBus } from './control-bus.ts'
 import { InboxReader } from './inbox.ts'
 import type { NodeRegistry } from './node-registry.ts'
 import { FlushWaiter, Outbox } from './outbox.ts'
-import { TakeoverRequests } from './takeover-requests.ts'
+import { PeerRequests } from './peer-requests.ts'
 import { INBOX_FRAMES_MAX } from './timings.ts'
+
+/** How long a question waits for its answer. */
+const QUESTION_ANSWER_MS = 2_000
+/** In a question, and in an answer. */
+const QUESTION_CHARACTERS_MAX = 256 * 1024
 
 /** What the link reports besides its messages; all optional. */
 export interface LinkReports {
@@ -51,7 +56,8 @@ export class RedisNodeLink implements NodeLink {
   private readonly options: RedisNodeLinkOptions
   private readonly outboxes = new Map<string, Outbox>()
   private readonly frameReader = new FrameReader()
-  private readonly takeovers: TakeoverRequests
+  private readonly takeovers: PeerRequests<TakeoverAnswer>
+  private readonly questions: PeerRequests<string | undefined>
   private listener: LinkListener | undefined
   private inbox: InboxReader | undefined
   private inboxFromId = '$'
@@ -75,7 +81,8 @@ export class RedisNodeLink implements NodeLink {
       onDead: nodeId => this.listener?.onNodeDead(nodeId),
       onLeaseLost: () => this.listener?.onLeaseLost(),
     })
-    this.takeovers = new TakeoverRequests(options.takeoverAnswerMs)
+    this.takeovers = new PeerRequests<TakeoverAnswer>(options.takeoverAnswerMs, 'unknown')
+    this.questions = new PeerRequests<string | undefined>(QUESTION_ANSWER_MS, undefined)
   }
 
   async start(listener: LinkListener): Promise<void> {
@@ -148,6 +155,15 @@ export class RedisNodeLink implements NodeLink {
     else if (registry.isKnown(nodeId)) this.command(nodeId, { kind: 'drain' })
   }
 
+  async ask(nodeId: string, question: string): Promise<string | undefined> {
+    const { registry } = this.options
+    if (nodeId === registry.nodeId) return this.listener?.onQuestion(question).catch(() => undefined)
+    if (!registry.isKnown(nodeId) || question.length > QUESTION_CHARACTERS_MAX) return undefined
+    const { id, answer } = this.questions.ask(nodeId)
+    this.command(nodeId, { kind: 'question', request: id, question })
+    return answer
+  }
+
   flushed(): Promise<void> {
     if (this.waiter === undefined) {
       this.waiter = new FlushWaiter()
@@ -162,6 +178,7 @@ export class RedisNodeLink implements NodeLink {
 
   async stop(): Promise<void> {
     this.takeovers.stop()
+    this.questions.stop()
     await this.flushed().catch(() => undefined)
     await this.inbox?.stop()
     await this.options.registry.stop()
@@ -183,7 +200,7 @@ export class RedisNodeLink implements NodeLink {
         const entryId = await commands.now('xadd', key, ...bound, '*', 'f', bytes)
         if (entryId === null) {
           registry.reportMissingInbox()
-          this.takeovers.forget(nodeId)
+          this.forgetRequests(nodeId)
         }
         return entryId !== null
       },
@@ -255,6 +272,12 @@ export class RedisNodeLink implements NodeLink {
         break
       case 'drain':
         listener.onDrain()
+        break
+      case 'question':
+        void this.answerQuestion(senderNodeId, command, listener)
+        break
+      case 'answer':
+        this.questions.settle(command.request, command.answer)
     }
   }
 
@@ -273,6 +296,22 @@ export class RedisNodeLink implements NodeLink {
     this.command(nodeId, { kind: 'takeoverAnswer', request, answer })
   }
 
+  /** Who gets no answer waits for it no longer than for that of a node that has gone. */
+  private async answerQuestion(
+    nodeId: string,
+    { request, question }: NodeCommand & { kind: 'question' },
+    listener: LinkListener,
+  ): Promise<void> {
+    const answer = await listener.onQuestion(question).catch(() => undefined)
+    if (answer === undefined || answer.length > QUESTION_CHARACTERS_MAX) return
+    this.command(nodeId, { kind: 'answer', request, answer })
+  }
+
+  private forgetRequests(nodeId: string): void {
+    this.takeovers.forget(nodeId)
+    this.questions.forget(nodeId)
+  }
+
   private command(nodeId: string, command: NodeCommand): void {
     const outbox = this.outboxes.get(nodeId) ?? this.openOutbox(nodeId)
     outbox.command(command)
@@ -288,7 +327,7 @@ export class RedisNodeLink implements NodeLink {
   }
 
   private forget(nodeId: string): void {
-    this.takeovers.forget(nodeId)
+    this.forgetRequests(nodeId)
     this.outboxes.get(nodeId)?.close()
     this.outboxes.delete(nodeId)
     this.inbox?.forget(nodeId)

@@ -100,6 +100,7 @@ function startNodeLink(cluster: RedisCluster): Promise<void> {
     onTakeover: () => 'unknown',
     onKick: nothing,
     onDrain: nothing,
+    onQuestion: async () => '',
     onNodesChanged: nothing,
     onNodeDead: nothing,
     onLeaseLost: nothing,

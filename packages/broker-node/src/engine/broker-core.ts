@@ -58,6 +58,8 @@ export class BrokerCore {
   readonly connections: Connections
   /** Another node wants this one out of service. More than the engine belongs to that, so whoever composes a node sets it. */
   onDrainAsked: () => void = () => void this.drain()
+  /** Another node asks what only this one knows; whoever composes a node sets it. */
+  onQuestion: (question: string) => Promise<string> = () => Promise.reject(new Error('nobody answers questions here'))
   private readonly rights: HookRights
   private readonly ends: SessionEnds
   private readonly sweeper: Sweeper
@@ -212,6 +214,7 @@ export class BrokerCore {
       onTakeover: (instance, clientId, epoch) => this.sessions.release(instance, clientId, epoch),
       onKick: (instance, clientId, reasonCode) => this.kick(instance, clientId, reasonCode),
       onDrain: () => this.onDrainAsked(),
+      onQuestion: question => this.onQuestion(question),
       onNodesChanged: peers => {
         const nodes = [nodeId, ...peers]
         const text = nodes.length === 1 ? '1 node in the cluster' : `${nodes.length} nodes in the cluster`

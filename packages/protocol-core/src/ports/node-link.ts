@@ -20,6 +20,8 @@ export interface LinkListener {
   onKick(instance: InstanceName, clientId: string, reasonCode: number): void
   /** This node is to go out of service; asked again, it does nothing more. */
   onDrain(): void
+  /** Another node asks; see {@link NodeLink.ask}. A rejection is no answer. */
+  onQuestion(question: string): Promise<string>
   /** A node joined or left the cluster. */
   onNodesChanged(liveNodeIds: string[]): void
   /** A node died (lease expired) and this node was elected to clean up after it. */
@@ -51,6 +53,12 @@ export interface NodeLink {
   kick(nodeId: string, instance: InstanceName, clientId: string, reasonCode: number): void
   /** Makes a node go out of service: unready, no new clients, the present ones move off. Arrives as surely as messages do. */
   drain(nodeId: string): void
+  /**
+   * Asks a node, this one included, what only it knows. Question and answer are text, JSON of whoever asks, at most
+   * 256 KiB; they travel among messages and hold up none.
+   * @returns `undefined` when the node is not there, or has not answered within two seconds. Never rejects.
+   */
+  ask(nodeId: string, question: string): Promise<string | undefined>
   /** Resolves when everything sent so far is in the inboxes; rejects with `MIDGE_STORE_UNAVAILABLE`. */
   flushed(): Promise<void>
   /** True while the lease is valid. */

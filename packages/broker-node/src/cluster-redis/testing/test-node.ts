@@ -128,6 +128,10 @@ function startLink(node: TestNode): Promise<void> {
     },
     onKick: (instance, clientId, reasonCode) => events.push(`kick ${instance} ${clientId} ${reasonCode}`),
     onDrain: () => events.push('drain'),
+    onQuestion: async question => {
+      if (question === 'fail') throw new Error('no answer')
+      return `yes to ${question}`
+    },
     onNodesChanged: ids => events.push(`nodes ${ids.join()}`),
     onNodeDead: nodeId => events.push(`dead ${nodeId}`),
     onLeaseLost: () => events.push('lease lost'),
