@@ -95,6 +95,7 @@ export {
 } from './ports/records.ts'
 export type { RetainedPage, RetainedStore } from './ports/retained.ts'
 export type { SecretStore } from './ports/secrets.ts'
+export type { SessionInspection, SessionPage, SessionRecordView } from './ports/session-inspection.ts'
 export type { CloseRequest, OpenedSession, OpenRequest, SessionStore } from './ports/sessions.ts'
 export type { Store, StoreListener } from './ports/store.ts'
 export type { StoredSubscription, Subscription } from './ports/subscription.ts'
@@ -117,6 +118,7 @@ export {
   standingOfOpenWill,
   type WillFate,
 } from './session-rules.ts'
+export { smallestAfter } from './smallest-after.ts'
 export { TokenBucket } from './token-bucket.ts'
 export { InboundTopicAliases, OutboundTopicAliases } from './topic-alias.ts'
 export type { SharedFilter } from './topic-filter.ts'

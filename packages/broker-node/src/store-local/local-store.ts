@@ -12,11 +12,14 @@ import {
   type QueueLimits,
   type RecordStore,
   type RetainedPage,
+  type SessionPage,
+  type SessionRecordView,
   type Store,
   type StoredSubscription,
   type StoreListener,
   type Subscription,
   type SweepResult,
+  smallestAfter,
   type TakenEntry,
 } from '@midge/protocol-core'
 import { acknowledge, Commits, isExpired } from './commits.ts'
@@ -241,6 +244,22 @@ export class LocalStore implements Store {
     })
   }
 
+  listSessions(instance: InstanceName, cursor: string | undefined, countMax: number): Promise<SessionPage> {
+    return this.#read(() => {
+      const sessions = this.#state.tenants.get(instance)?.sessions ?? new Map<string, LocalSession>()
+      const names = smallestAfter(sessions.keys(), cursor, countMax)
+      const page = names.flatMap(name => sessions.get(name) ?? []).filter(({ expirySeconds }) => expirySeconds > 0)
+      return { sessions: page.map(viewOf), cursor: names.length < countMax ? undefined : names.at(-1) }
+    })
+  }
+
+  findSession(instance: InstanceName, clientId: string): Promise<SessionRecordView | undefined> {
+    return this.#read(() => {
+      const session = this.#state.session(instance, clientId)
+      return session === undefined ? undefined : viewOf(session)
+    })
+  }
+
   sweep(_nodeId: string, nowMs: number, countMax: number): Promise<SweepResult> {
     return this.#apply(() => {
       const result: SweepResult = { wills: [], expired: [] }
@@ -353,5 +372,15 @@ export class LocalStore implements Store {
   #unusable(): Error | undefined {
     if (this.#isStopped) return new BrokerError('MIDGE_STORE_UNAVAILABLE', 'the store has been stopped')
     return this.#journal.failure()
+  }
+}
+
+function viewOf(session: LocalSession): SessionRecordView {
+  const { clientId, owner, epoch, expirySeconds, queue, subscriptions, inbound } = session
+  return {
+    ...{ clientId, owner, epoch, expirySeconds },
+    nodeId: session.connected ? session.nodeId : undefined,
+    ...{ headSeq: queue.headSeq, tailSeq: queue.tailSeq, queueBytes: queue.bytes },
+    ...{ subscriptionCount: subscriptions.size, inboundCount: inbound.size },
   }
 }

@@ -10,6 +10,8 @@ import type {
   QueueEntry,
   QueueLimits,
   RetainedPage,
+  SessionPage,
+  SessionRecordView,
   Store,
   StoredSubscription,
   StoreListener,
@@ -31,6 +33,7 @@ import { RedisSessions } from './redis-sessions.ts'
 import { RedisSweeper } from './redis-sweeper.ts'
 import { RedisWills } from './redis-wills.ts'
 import { RetainedLookup } from './retained.ts'
+import { SessionList } from './session-list.ts'
 import { StoreKeys } from './store-keys.ts'
 import { storeScripts } from './store-scripts.ts'
 
@@ -58,6 +61,7 @@ export class RedisStore implements Store {
   private readonly link: RedisLink
   private readonly keys: StoreKeys
   private readonly sessions: RedisSessions
+  private readonly list: SessionList
   private readonly queues: RedisQueues
   private readonly groups: RedisGroups
   private readonly retained: RetainedLookup
@@ -78,6 +82,7 @@ export class RedisStore implements Store {
     this.groups = new RedisGroups(this.link, this.keys)
     const jobs = new GroupJobs(this.link, this.keys, this.groups)
     this.sessions = new RedisSessions(this.link, this.keys, jobs)
+    this.list = new SessionList(this.link, this.keys)
     this.queues = new RedisQueues(this.link, this.keys)
     this.retained = new RetainedLookup(this.link, this.keys)
     this.wills = new RedisWills(this.link, this.keys)
@@ -108,6 +113,14 @@ export class RedisStore implements Store {
 
   close(request: CloseRequest): Promise<Subscription[]> {
     return this.sessions.close(request)
+  }
+
+  listSessions(instance: InstanceName, cursor: string | undefined, countMax: number): Promise<SessionPage> {
+    return this.list.page(instance, cursor, countMax)
+  }
+
+  findSession(instance: InstanceName, clientId: string): Promise<SessionRecordView | undefined> {
+    return this.list.find(this.keys.place(instance, clientId))
   }
 
   saveSubscriptions(

@@ -18,6 +18,7 @@ export const SCRIPT_NAMES = [
   'forget-tokens-2',
   'held-group-1',
   'join-group-2',
+  'list-sessions-3',
   'match-retained-2',
   'open-session-12',
   'read-queue-3',

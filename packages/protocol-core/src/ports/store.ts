@@ -5,6 +5,7 @@ import type { MessageStore } from './messages.ts'
 import type { QueueStore } from './queues.ts'
 import type { RetainedStore } from './retained.ts'
 import type { SecretStore } from './secrets.ts'
+import type { SessionInspection } from './session-inspection.ts'
 import type { SessionStore } from './sessions.ts'
 import type { WillStore } from './wills.ts'
 
@@ -28,6 +29,7 @@ export interface StoreListener {
  */
 export interface Store
   extends SessionStore,
+    SessionInspection,
     WillStore,
     QueueStore,
     GroupStore,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { declareTests, type MakeStore } from './store-fixture.ts'
 import { groupContract } from './store-groups.ts'
+import { inspectionContract } from './store-inspection.ts'
 import { queueContract } from './store-queues.ts'
 import { restartContract } from './store-restart.ts'
 import { retainedContract } from './store-retained.ts'
@@ -26,6 +27,7 @@ export function storeContract(name: string, makeStore: MakeStore): void {
       queueContract,
       groupContract,
       retainedContract,
+      inspectionContract,
       restartContract,
     ]) {
       declareTests(tests, makeStore)
