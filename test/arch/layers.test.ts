@@ -66,6 +66,12 @@ const LAYERS: readonly Layer[] = [
     own: [...CONTRACT, GROUND, 'engine/connection', 'engine/routing', 'engine/sessions', 'engine/delivery'],
     packages: [CORE, 'node:crypto'],
   },
+  // What there is to see of this node, for whoever looks from outside.
+  {
+    at: `${NODE}/engine/inspection`,
+    own: [...CONTRACT, ...['ground', 'connection', 'routing', 'sessions'].map(inEngine)],
+    packages: [CORE],
+  },
   {
     at: `${NODE}/engine/broker-core.ts`,
     own: [...CONTRACT, ...['ground', 'connection', 'routing', 'sessions', 'delivery', 'packets'].map(inEngine)],

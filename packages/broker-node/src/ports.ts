@@ -168,3 +168,37 @@ export interface Logger {
   isLevelEnabled(level: string): boolean
   child(bindings: Record<string, unknown>): Logger
 }
+
+/** One open connection, as those see it who look at the node from outside. */
+export interface ConnectionFacts {
+  clientId: string
+  username: string | undefined
+  address: string
+  port: number
+  transport: ConnectionInfo['transport']
+  /** Protocol level. */
+  protocol: 3 | 4 | 5
+  keepAliveSeconds: number
+  /** 0 for a session that ends with the connection. */
+  sessionExpirySeconds: number
+  connectedAtMs: number
+  subscriptionCount: number
+}
+
+/** One subscription. */
+export interface SubscriptionFacts {
+  clientId: string
+  topicFilter: string
+  qos: 0 | 1 | 2
+  noLocal: boolean
+  retainAsPublished: boolean
+  retainHandling: number
+  /** 0 for none. */
+  subscriptionId: number
+}
+
+/** Part of a list; `next` is where it goes on, absent at its end. */
+export interface FactsSlice<T> {
+  items: T[]
+  next: string | undefined
+}

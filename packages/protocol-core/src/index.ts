@@ -19,6 +19,7 @@ export {
   encodeUnsuback,
   PINGRESP_BYTES,
 } from './codec/encode.ts'
+export { encodeForwardableProperties } from './codec/encode-properties.ts'
 export { PublishFrame, packetIdOffset, patchPacketId } from './codec/encode-publish.ts'
 export { fitProperties } from './codec/fit-properties.ts'
 export { firstByteProblem, scanFrame } from './codec/frame.ts'

@@ -148,6 +148,7 @@ test('the client is told no more about a wrong password than about an unknown us
         fields: {
           event: 'client.refused',
           connectionId: '1',
+          instance: 'default',
           remoteAddress: '127.0.0.1',
           clientId: 'c',
           username: 'a'.repeat(128),

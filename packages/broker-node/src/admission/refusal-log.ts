@@ -27,28 +27,27 @@ export class RefusalLog {
     const nowMs = this.now()
     const network = this.placeOf(networkOf(claim.info.remoteAddress), nowMs)
     const entry = this.networks.get(network)
+    const text = `login refused: ${failure.reason}`
     if (entry !== undefined && nowMs < entry.quietUntilMs) {
       entry.suppressed++
+      this.logger.debug(fieldsOf(claim, failure), text)
       return
     }
     this.networks.set(network, { quietUntilMs: nowMs + INTERVAL_MS, suppressed: 0 })
-    this.logger.info(
-      {
-        event: 'client.refused',
-        connectionId: claim.info.connectionId,
-        remoteAddress: claim.info.remoteAddress,
-        clientId: claim.clientId.slice(0, TEXT_LENGTH_MAX),
-        username: claim.username?.slice(0, TEXT_LENGTH_MAX),
-        reasonCode: failure.reasonCode,
-        suppressedCount: entry?.suppressed ?? 0,
-      },
-      `login refused: ${failure.reason}`,
-    )
+    this.logger.info({ ...fieldsOf(claim, failure), suppressedCount: entry?.suppressed ?? 0 }, text)
   }
 
   private placeOf(network: string, nowMs: number): string {
     if (this.networks.size < NETWORKS_MAX || this.networks.has(network)) return network
     for (const [known, { quietUntilMs }] of this.networks) if (quietUntilMs <= nowMs) this.networks.delete(known)
     return this.networks.size < NETWORKS_MAX ? network : OTHERS
+  }
+}
+
+function fieldsOf({ info, instance, clientId, username }: Claim, { reasonCode }: LoginFailure): object {
+  return {
+    event: 'client.refused',
+    ...{ connectionId: info.connectionId, instance, remoteAddress: info.remoteAddress },
+    ...{ clientId: clientId.slice(0, TEXT_LENGTH_MAX), username: username?.slice(0, TEXT_LENGTH_MAX), reasonCode },
   }
 }

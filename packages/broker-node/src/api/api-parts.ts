@@ -9,8 +9,12 @@ export interface ApiParts {
   views: ClusterViews
   /** What a client with this name may do now, and by which rule. */
   explain(instance: InstanceName, client: AclIdentity, question: AclQuestion): AclDecision
-  /** Compares a password with what is kept of one; without one it takes as long, and says no. */
-  passwordMatches(hash: string | undefined, password: string): Promise<boolean>
+  /**
+   * Compares a password with what is kept of one; without one it takes as long, and says no.
+   *
+   * @returns `undefined` when too many wait for an answer
+   */
+  passwordMatches(hash: string | undefined, password: string, address: string): Promise<boolean | undefined>
   /** Ports that are bound here for everybody. */
   listeners(): readonly BoundListener[]
   /** True when instances may have ports of their own. */

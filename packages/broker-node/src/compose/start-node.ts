@@ -7,11 +7,14 @@ import { Readiness } from '../lifecycle/readiness.ts'
 import { startListener } from '../listeners/listener.ts'
 import { sampleEventLoopLag } from '../observe/event-loop-lag.ts'
 import type { Logger } from '../ports.ts'
+import { ClientLog } from '../views/client-log.ts'
 import { createDoor } from './admission.ts'
 import { planListeners } from './listener-plan.ts'
 import { ComposedNode, type NodeParts } from './node.ts'
+import { nodeApi } from './node-api.ts'
 import { statusSources } from './node-status.ts'
 import { createTenancy, startTenancy } from './node-tenancy.ts'
+import { createViews } from './node-views.ts'
 import { openBacking } from './open-backing.ts'
 import { revocations } from './revocation.ts'
 import { openInstancePorts } from './tenant-ports.ts'
@@ -28,15 +31,17 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
   const backing = await openBacking(config, logger, counters)
   const { store, directory, link } = backing
   const tenancy = createTenancy(config, backing, logger)
+  const log = new ClientLog(() => Date.now())
+  const watched = log.watching(logger)
   const broker = new MidgeBroker({
     nodeId: config.nodeId,
     limits: config.limits,
     counters,
-    logger,
+    logger: watched,
     store,
     directory,
     link,
-    door: createDoor(config.auth, { tenancy, counters, logger }),
+    door: createDoor(config.auth, { tenancy, counters, logger: watched }),
   })
   const readiness = new Readiness({ store, directory, link, outage: () => backing.outage() })
   const lag = sampleEventLoopLag()
@@ -55,6 +60,12 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     lag,
   }
   const node = new ComposedNode(parts)
+  let isStarted = false
+  const views = createViews({ config, core: broker.core, store, link, counters, readiness, lag, log })
+  const mount = nodeApi({
+    ...{ config, tenancy, views, counters, logger, listeners: parts.listeners },
+    isStarted: () => isStarted,
+  })
   const sources = statusSources({ ...parts, counters })
   broker.core.onDrainAsked = () => {
     logger.info({ event: 'node.draining', by: 'cluster' }, 'draining: another node has asked for it')
@@ -64,11 +75,12 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     )
   }
   try {
-    if (config.http.port !== 0) parts.http = await startHttp(config.http, sources)
+    if (config.http.port !== 0) parts.http = await startHttp(config.http, sources, mount)
     await backing.ready()
     parts.inForce = await startTenancy(tenancy, backing, { bootstrap, nodeId: config.nodeId })
     tenancy.plane.observe(revocations(broker.core))
     await broker.start()
+    isStarted = true
     await backing.recover()
     broker.core.pokeSweeper()
     for (const options of planListeners(config))

@@ -17,6 +17,9 @@ export interface HttpAddress {
   port: number
 }
 
+/** Puts further routes on a server that does not listen yet. */
+export type HttpMount = (app: FastifyInstance) => void
+
 /** A listening HTTP server. */
 export interface HttpServer {
   /** The port that is really bound. */
@@ -55,16 +58,10 @@ function addRoutes(app: FastifyInstance, sources: HttpSources): void {
 
 /**
  * Starts the HTTP server: `/livez`, `/readyz`, `/status`, `/metrics`.
- *
- * @param mount - puts further routes on it
  * @throws BrokerError `MIDGE_PORT_IN_USE` when another process has the port, `MIDGE_CONFIG_INVALID` when the address
  * cannot be bound for another reason
  */
-export async function startHttp(
-  address: HttpAddress,
-  sources: HttpSources,
-  mount?: (app: FastifyInstance) => void,
-): Promise<HttpServer> {
+export async function startHttp(address: HttpAddress, sources: HttpSources, mount?: HttpMount): Promise<HttpServer> {
   const app = fastify({
     logger: false,
     bodyLimit: BODY_BYTES_MAX,

@@ -1,4 +1,5 @@
 import type { InstanceName, Qos } from '@midge/protocol-core'
+import type { ConnectionFacts, SubscriptionFacts } from '../ports.ts'
 
 /** Which page of a list: `cursor` is that of the page before. */
 export interface ViewRequest {
@@ -12,21 +13,9 @@ export interface ViewPage<T> {
   cursor: string | undefined
 }
 
-/** One open connection. */
-export interface ConnectionView {
-  clientId: string
-  username: string | undefined
+/** One open connection, and where it is. */
+export interface ConnectionView extends ConnectionFacts {
   nodeId: string
-  address: string
-  port: number
-  transport: 'tcp' | 'tls' | 'ws' | 'wss'
-  /** Protocol level. */
-  protocol: 3 | 4 | 5
-  keepAliveSeconds: number
-  cleanStart: boolean
-  sessionExpirySeconds: number
-  connectedAtMs: number
-  subscriptionCount: number
 }
 
 /** One stored session. */
@@ -37,15 +26,11 @@ export interface SessionView {
   /** Where its client is connected; `undefined` while it is not. */
   nodeId: string | undefined
   expirySeconds: number
-  /** When its connection ended. */
-  disconnectedAtMs: number | undefined
   subscriptionCount: number
   queueMessages: number
   queueBytes: number
-  /** Messages to the client that it has not acknowledged. */
-  inflightOut: number
   /** QoS 2 messages of the client that it has not released. */
-  inflightIn: number
+  inboundCount: number
 }
 
 /** One message of a queue, in the order in which the client gets them. */
@@ -55,20 +40,8 @@ export interface QueuedMessageView {
   qos: Qos
   retain: boolean
   payload: Uint8Array
-  storedAtMs: number
-  /** `sent`: on its way to the client and not acknowledged. `released`: PUBREC has come. */
-  state: 'waiting' | 'sent' | 'released'
-}
-
-/** One subscription. */
-export interface SubscriptionView {
-  clientId: string
-  topicFilter: string
-  qos: Qos
-  noLocal: boolean
-  retainAsPublished: boolean
-  retainHandling: 0 | 1 | 2
-  subscriptionId: number | undefined
+  /** PUBREC has come: only PUBREL is owed. */
+  isReleased: boolean
 }
 
 /** One retained message. */
@@ -76,7 +49,6 @@ export interface RetainedView {
   topic: string
   qos: Qos
   payload: Uint8Array
-  storedAtMs: number
   expiresAtMs: number | undefined
 }
 
@@ -86,7 +58,7 @@ export interface LogView {
   id: string
   atMs: number
   nodeId: string
-  /** `connect`, `bad_credentials`, `plan_connections`, `acl_publish`, … */
+  /** `connected`, `refused`, `disconnected`, … */
   event: string
   clientId: string | undefined
   username: string | undefined
@@ -95,40 +67,19 @@ export interface LogView {
   text: string
 }
 
-/** What an instance has and does now. Rates come from two readings. */
+/** What an instance has now, in the whole cluster. */
 export interface InstanceStatistics {
   connections: number
-  sessions: number
-  subscriptions: number
-  retainedMessages: number
-  retainedBytes: number
-  messagesIn: number
-  messagesOut: number
-  bytesIn: number
-  bytesOut: number
-  /** By reason. */
-  dropped: Record<string, number>
-  /** The last 24 hours at most, oldest first. */
-  minutes: {
-    atMs: number
-    connections: number
-    messagesIn: number
-    messagesOut: number
-    bytesIn: number
-    bytesOut: number
-    dropped: number
-  }[]
 }
 
-/** One node of the cluster. */
+/** One node of the cluster. One that did not answer is not ready, and nothing more is known of it. */
 export interface NodeView {
   nodeId: string
-  version: string
-  uptimeSeconds: number
   ready: boolean
-  connections: number
-  /** Of the processor, 0 to 1. */
-  load: number
+  version?: string
+  uptimeSeconds?: number
+  connections?: number
+  eventLoopLagMs?: number
 }
 
 /** A message from the API. */
@@ -162,21 +113,16 @@ export interface ClusterViews {
   sessions(instance: InstanceName, request: ViewRequest): Promise<ViewPage<SessionView>>
   session(instance: InstanceName, clientId: string): Promise<SessionView | undefined>
   queue(instance: InstanceName, clientId: string, request: ViewRequest): Promise<ViewPage<QueuedMessageView>>
-  /** Removes what waits in the queue; the session and what is on its way to the client stay. */
+  /** Empties the queue of a session whose client is not connected. @throws BrokerError `MIDGE_INVALID` while it is */
   purgeQueue(instance: InstanceName, clientId: string): Promise<void>
   /** Ends a session, and its connection first. */
   deleteSession(instance: InstanceName, clientId: string): Promise<void>
-  /** Lines of JSON. */
-  exportSession(instance: InstanceName, clientId: string): AsyncIterable<string>
-  /** Takes the lines of {@link ClusterViews.exportSession}; a session of this client id must not be there. */
-  importSession(instance: InstanceName, lines: string): Promise<SessionView>
-
   /** @param of - only those of this client */
   subscriptions(
     instance: InstanceName,
     request: ViewRequest,
     of?: { clientId: string },
-  ): Promise<ViewPage<SubscriptionView>>
+  ): Promise<ViewPage<SubscriptionFacts>>
 
   /** @param topicFilter - `#` for all */
   retained(instance: InstanceName, topicFilter: string, request: ViewRequest): Promise<ViewPage<RetainedView>>
@@ -191,7 +137,7 @@ export interface ClusterViews {
   /** Stored as far as QoS and subscribers ask for it when it resolves, in the order of the list. */
   publish(instance: InstanceName, messages: readonly PublishWish[]): Promise<void>
 
-  /** Closes its connections and removes sessions, queues, groups, wills and retained messages; can be asked for again. */
+  /** Closes its connections and removes sessions with their queues, and retained messages; can be asked for again. */
   wipe(instance: InstanceName): Promise<void>
 
   /** The last things that happened, oldest first. @param since - `id` of the last one that is known */

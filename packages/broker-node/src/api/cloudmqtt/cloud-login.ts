@@ -48,7 +48,10 @@ export async function cloudLogin(parts: ApiParts, rates: RequestRates, sent: Sen
   const owned = username === '' ? undefined : ownedBy(parts, username)
   const proof = owned === undefined ? undefined : parts.tenancy.users.find(owned.id, owned.defaultUser)
   const hash = proof?.isEnabled === false ? undefined : proof?.proof?.hash
-  const isRight = username !== '' && (await parts.passwordMatches(hash, secret))
+  const isRight = username !== '' && (await parts.passwordMatches(hash, secret, address))
+  if (isRight === undefined) {
+    throw new RequestProblem('rate_limited', 'too many passwords to check', { headers: { 'retry-after': '1' } })
+  }
   if (!isRight || owned === undefined) {
     rates.countFailure(address, nowMs)
     throw refused('key or password is wrong')

@@ -223,7 +223,7 @@ test('what the documentation of CloudMQTT shows with curl', async () => {
       transport: 'tls',
       protocol: 4,
     },
-    ...{ keepAliveSeconds: 60, cleanStart: true, sessionExpirySeconds: 0, connectedAtMs: 0, subscriptionCount: 0 },
+    ...{ keepAliveSeconds: 60, sessionExpirySeconds: 0, connectedAtMs: 0, subscriptionCount: 0 },
   })
   const [connection] = (await curl.send('GET', '/api/info/connections')).json
   assert.deepEqual([connection.client_id, connection.username, connection.tls], ['c1', 'test1', true])

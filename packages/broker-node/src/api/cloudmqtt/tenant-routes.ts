@@ -44,7 +44,7 @@ async function listConnections({ parts }: CloudServer, { caller: { instance } }:
     protocol: row.protocol,
     tls: row.transport === 'tls' || row.transport === 'wss',
     keepalive: row.keepAliveSeconds,
-    clean: row.cleanStart,
+    clean: row.sessionExpirySeconds === 0,
     connected_at: new Date(row.connectedAtMs).toISOString(),
   }))
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { planLimits } from '../../tenancy/model/plan.ts'
 import { clientId, timeMs } from '../../tenancy/model/words.ts'
 import { pageQuery } from './paging.ts'
 
@@ -25,7 +26,6 @@ export const shownConnection = z.object({
   transport: z.enum(['tcp', 'tls', 'ws', 'wss']),
   protocol: z.int().describe('Protocol level: 3 for 3.1, 4 for 3.1.1, 5.'),
   keepAliveSeconds: z.int(),
-  cleanStart: z.boolean(),
   sessionExpirySeconds: z.int(),
   connectedAtMs: timeMs,
   subscriptionCount: z.int(),
@@ -37,12 +37,10 @@ export const shownSession = z.object({
   username: optionalText,
   nodeId: optionalText.describe('Where its client is connected.'),
   expirySeconds: z.int(),
-  disconnectedAtMs: timeMs.optional(),
   subscriptionCount: z.int(),
   queueMessages: z.int(),
   queueBytes: z.int(),
-  inflightOut: z.int().describe('Messages to the client that it has not acknowledged.'),
-  inflightIn: z.int().describe('QoS 2 messages of the client that it has not released.'),
+  inboundCount: z.int().describe('QoS 2 messages of the client that it has not released.'),
 })
 
 /** A message in the queue of a session. */
@@ -52,8 +50,7 @@ export const shownQueued = z.object({
   qos,
   retain: z.boolean(),
   ...shownPayload,
-  storedAtMs: timeMs,
-  state: z.enum(['waiting', 'sent', 'released']),
+  isReleased: z.boolean().describe('PUBREC has come: only PUBREL is owed.'),
 })
 
 /** A subscription. */
@@ -64,7 +61,7 @@ export const shownSubscription = z.object({
   noLocal: z.boolean(),
   retainAsPublished: z.boolean(),
   retainHandling: z.int(),
-  subscriptionId: z.int().optional(),
+  subscriptionId: z.int().describe('0 for none.'),
 })
 
 /** A retained message. */
@@ -72,7 +69,6 @@ export const shownRetained = z.object({
   topic: z.string(),
   qos,
   ...shownPayload,
-  storedAtMs: timeMs,
   expiresAtMs: timeMs.optional(),
 })
 
@@ -91,41 +87,22 @@ export const shownLog = z.object({
 /** The log as far as it is kept. */
 export const logList = z.object({ items: z.array(shownLog) })
 
-/** What an instance has and does. */
+/** What an instance has now, and what its plan allows. */
 export const shownStatistics = z.object({
   connections: z.int(),
-  sessions: z.int(),
-  subscriptions: z.int(),
-  retainedMessages: z.int(),
-  retainedBytes: z.int(),
-  messagesIn: z.int(),
-  messagesOut: z.int(),
-  bytesIn: z.int(),
-  bytesOut: z.int(),
-  dropped: z.record(z.string(), z.int()).describe('By reason.'),
-  minutes: z
-    .array(
-      z.object({
-        atMs: timeMs,
-        connections: z.int(),
-        messagesIn: z.int(),
-        messagesOut: z.int(),
-        bytesIn: z.int(),
-        bytesOut: z.int(),
-        dropped: z.int(),
-      }),
-    )
-    .describe('The last 24 hours at most, oldest first.'),
+  users: z.int(),
+  rules: z.int(),
+  limits: z.object(planLimits.shape).describe('`null` is unlimited.'),
 })
 
 /** A node of the cluster. */
 export const shownNode = z.object({
   nodeId: z.string(),
-  version: z.string(),
-  uptimeSeconds: z.number(),
-  ready: z.boolean(),
-  connections: z.int(),
-  load: z.number().describe('Of its processor, 0 to 1.'),
+  ready: z.boolean().describe('False as well for a node that does not answer; nothing more is known of it.'),
+  version: optionalText,
+  uptimeSeconds: z.number().optional(),
+  connections: z.int().optional(),
+  eventLoopLagMs: z.number().optional(),
 })
 
 /** All nodes. */

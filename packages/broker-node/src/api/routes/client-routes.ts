@@ -1,8 +1,7 @@
 import { BrokerError } from '@midge/protocol-core'
 import type { ApiParts } from '../api-parts.ts'
-import { type ApiRoute, route, streamRoute } from '../api-route.ts'
+import { type ApiRoute, route } from '../api-route.ts'
 import {
-  exportedLines,
   shownConnection,
   shownQueued,
   shownSession,
@@ -13,13 +12,9 @@ import { pageOf, pageQuery } from '../model/paging.ts'
 import { payloadText } from '../payload-text.ts'
 import { found, shownPage, viewRequest } from '../shown.ts'
 
-const NDJSON = 'application/x-ndjson'
-/** Of one session, or of the retained messages of an instance. */
-const IMPORT_BYTES_MAX = 16 * 1024 * 1024
-
 /** Who is connected, what is kept for whom, and who subscribes to what. */
 export function clientRoutes(parts: ApiParts): ApiRoute[] {
-  return [...connectionRoutes(parts), ...sessionRoutes(parts), ...sessionMoveRoutes(parts), subscriptionRoute(parts)]
+  return [...connectionRoutes(parts), ...sessionRoutes(parts), subscriptionRoute(parts)]
 }
 
 function connectionRoutes({ views }: ApiParts): ApiRoute[] {
@@ -84,28 +79,8 @@ function sessionRoutes({ views }: ApiParts): ApiRoute[] {
     }),
     route({
       ...{ method: 'DELETE', path: '/instances/:instance/sessions/:clientId/queue', access: 'instance:write', tag },
-      summary: 'Drop the messages that wait for a client; what is on its way to it stays',
+      summary: 'Empty the queue of a client that is not connected',
       handle: ({ params }) => views.purgeQueue(params.instance, params.clientId),
-    }),
-  ]
-}
-
-function sessionMoveRoutes({ views }: ApiParts): ApiRoute[] {
-  const tag = 'Sessions'
-  return [
-    streamRoute({
-      ...{ path: '/instances/:instance/sessions/:clientId/export', access: 'instance:read', tag },
-      summary: 'Take out a session as lines of JSON',
-      streamType: NDJSON,
-      handle: ({ params }) => views.exportSession(params.instance, params.clientId),
-    }),
-    route({
-      ...{ method: 'POST', path: '/instances/:instance/sessions/import', access: 'instance:write', tag },
-      summary: 'Put in a session that was taken out; its client id must be free',
-      ...{ body: exportedLines, bodyType: NDJSON, bodyBytesMax: IMPORT_BYTES_MAX },
-      status: 201,
-      answer: shownSession,
-      handle: ({ params, body }) => views.importSession(params.instance, body),
     }),
   ]
 }

@@ -30,12 +30,15 @@ function logRoutes({ views }: ApiParts): ApiRoute[] {
   ]
 }
 
-function statisticsRoute({ views }: ApiParts): ApiRoute {
+function statisticsRoute({ views, tenancy: { users, rules, instances } }: ApiParts): ApiRoute {
   return route({
     ...{ method: 'GET', path: '/instances/:instance/statistics', access: 'instance:read', tag: 'Statistics' },
-    summary: 'Counters of an instance, and the last day by the minute',
+    summary: 'What an instance has now, and what its plan allows',
     answer: shownStatistics,
-    handle: ({ params }) => views.statistics(params.instance),
+    handle: async ({ params: { instance } }) => ({
+      ...(await views.statistics(instance)),
+      ...{ users: users.count(instance), rules: rules.count(instance), limits: instances.limits(instance) },
+    }),
   })
 }
 

@@ -1,4 +1,5 @@
 import { BrokerError } from '@midge/protocol-core'
+import type { SubscriptionFacts } from '../../ports.ts'
 import type {
   ClusterViews,
   ConnectionView,
@@ -9,7 +10,6 @@ import type {
   QueuedMessageView,
   RetainedView,
   SessionView,
-  SubscriptionView,
   ViewPage,
   ViewRequest,
 } from '../../views/cluster-views.ts'
@@ -20,7 +20,7 @@ export class MemoryViews implements ClusterViews {
   readonly connectionRows: ConnectionView[] = []
   readonly sessionRows: SessionView[] = []
   readonly queueRows: QueuedMessageView[] = []
-  readonly subscriptionRows: SubscriptionView[] = []
+  readonly subscriptionRows: SubscriptionFacts[] = []
   readonly retainedRows: RetainedView[] = []
   readonly logRows: LogView[] = []
   readonly published: PublishWish[] = []
@@ -70,23 +70,11 @@ export class MemoryViews implements ClusterViews {
     this.deeds.push(`delete ${clientId} of ${instance}`)
   }
 
-  async *exportSession(_instance: string, clientId: string): AsyncGenerator<string> {
-    yield `${JSON.stringify({ clientId })}\n`
-    yield '{}\n'
-  }
-
-  async importSession(_instance: string, lines: string): Promise<SessionView> {
-    this.deeds.push(`import of ${lines.length}`)
-    const [row] = this.sessionRows
-    if (row === undefined) throw new BrokerError('MIDGE_ALREADY_EXISTS', 'session exists already')
-    return row
-  }
-
   async subscriptions(
     _instance: string,
     request: ViewRequest,
     of?: { clientId: string },
-  ): Promise<ViewPage<SubscriptionView>> {
+  ): Promise<ViewPage<SubscriptionFacts>> {
     return pageOfRows(
       this.subscriptionRows.filter(row => of === undefined || row.clientId === of.clientId),
       request,
@@ -156,12 +144,14 @@ export class MemoryViews implements ClusterViews {
   }
 
   async statistics(): Promise<InstanceStatistics> {
-    const zero = { connections: 1, sessions: 2, subscriptions: 3, retainedMessages: 4, retainedBytes: 5 }
-    return { ...zero, messagesIn: 6, messagesOut: 7, bytesIn: 8, bytesOut: 9, dropped: { queue_full: 1 }, minutes: [] }
+    return { connections: 7 }
   }
 
   async nodes(): Promise<NodeView[]> {
-    return [{ nodeId: 'n1', version: '1.2.3', uptimeSeconds: 1, ready: true, connections: 0, load: 0.1 }]
+    return [
+      { nodeId: 'n1', version: '1.2.3', uptimeSeconds: 1, ready: true, connections: 0 },
+      { nodeId: 'n0', ready: false },
+    ]
   }
 
   async drain(nodeId: string): Promise<void> {

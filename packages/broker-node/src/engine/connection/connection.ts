@@ -176,6 +176,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     return this.bound.version
   }
 
+  get keepAliveMs(): number {
+    return this.bound.terms.keepAliveMs
+  }
+
   get isBehind(): boolean {
     return this.input.isWaiting
   }

@@ -5,6 +5,7 @@ export function describe(client: Client): Record<string, unknown> {
   const { info } = client
   return {
     connectionId: info.connectionId,
+    instance: client.instance,
     clientId: client.clientId,
     username: client.username,
     remote: `${info.remoteAddress}:${info.remotePort}`,

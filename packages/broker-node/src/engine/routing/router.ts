@@ -108,6 +108,10 @@ export class Router {
     return interest
   }
 
+  storedClientIds(): IterableIterator<string> {
+    return this.storedByClient.keys()
+  }
+
   storedSubscriptions(clientId: string): Map<string, Subscription> | undefined {
     return this.storedByClient.get(clientId)
   }
