@@ -15,10 +15,8 @@ export interface ApiParts {
    * @returns `undefined` when too many wait for an answer
    */
   passwordMatches(hash: string | undefined, password: string, address: string): Promise<boolean | undefined>
-  /** Ports that are bound here for everybody. */
+  /** Ports that are bound here for everybody; instances have ports of their own of the same transports. */
   listeners(): readonly BoundListener[]
-  /** True when instances may have ports of their own. */
-  hasInstancePorts(): boolean
   /** False until the control plane has been read. */
   isStarted(): boolean
   nodeId: string

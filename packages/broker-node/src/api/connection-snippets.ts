@@ -28,8 +28,11 @@ export function connectionOf(
   const name = hosts[0] ?? host
   // Without a port or a name of its own the instance is told by the username.
   const username = portBase === null && hosts.length === 0 && id !== 'default' ? `${id}:${defaultUser}` : defaultUser
+  // A certificate opens both ports over TLS.
+  const hasTls = listeners.some(({ transport }) => transport === 'tls' || transport === 'wss')
+  const own = OWN_PORTS.filter(({ transport }) => transport === 'tcp' || hasTls)
   const bound =
-    portBase === null ? listeners : OWN_PORTS.map(({ transport, offset }) => ({ transport, port: portBase + offset }))
+    portBase === null ? listeners : own.map(({ transport, offset }) => ({ transport, port: portBase + offset }))
   const ports = bound.map(({ transport, port }) => ({
     transport,
     port,

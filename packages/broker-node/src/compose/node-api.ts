@@ -38,7 +38,6 @@ export function nodeApi(parts: NodeApiParts): HttpMount {
     explain: (instance, client, question) => new UserPermissions(plane.tables.of(instance), client).decide(question),
     passwordMatches: passwordComparison(parts),
     listeners: () => listeners.map(({ kind, address }) => ({ transport: kind, port: address.port })),
-    hasInstancePorts: () => false,
     ...{ nodeId: config.nodeId, version: MIDGE_VERSION, now: () => Date.now() },
   }
   return app => mountApi(app, api)

@@ -55,7 +55,7 @@ export function customerRoutes(server: CloudServer): CloudRoute[] {
 
 async function createInstance({ parts, secrets }: CloudServer, call: CloudCall): Promise<object> {
   const { instances } = parts.tenancy
-  const wish = { ...call.body(cloudNewInstance), withPorts: parts.hasInstancePorts() }
+  const wish = { ...call.body(cloudNewInstance), withPorts: true }
   const { instance, password, apiKey } = await instances.create(wish, call.caller.actor)
   const fresh = { url: urlOf(parts.listeners(), instance, { password, host: hostOf(call) }), apikey: apiKey }
   secrets.put(instance.id, fresh, { madeBy: call.caller.id, nowMs: parts.now() })

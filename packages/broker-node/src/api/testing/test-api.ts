@@ -72,7 +72,6 @@ export class TestApi {
         { transport: 'tcp', port: 1883 },
         { transport: 'tls', port: 8883 },
       ],
-      hasInstancePorts: () => true,
       isStarted: () => state.api?.isStarted ?? true,
       views,
       ...{
