@@ -25,7 +25,8 @@ export function planListeners(config: Pick<Config, 'listeners' | 'limits'>): Lis
 export function instanceListeners(config: Pick<Config, 'listeners' | 'limits' | 'instances'>): ListenerOptions[] {
   const { tls, wss } = config.listeners
   // The listener that is off has not taken over the files of the other.
-  const files = wss.certFile === undefined ? { certFile: tls.certFile, keyFile: tls.keyFile } : {}
+  const { certFile, keyFile, certificates } = tls
+  const files = wss.certFile === undefined ? { certFile, keyFile, certificates } : {}
   const listeners = { ...config.listeners, wss: { ...wss, ...files } }
   const kinds = (['tcp', 'tls', 'wss'] as const).filter(
     kind => kind === 'tcp' || listeners[kind].certFile !== undefined,
@@ -61,9 +62,9 @@ function optionsOf(
     otherPorts,
   }
   if (kind === 'tls' || kind === 'wss') {
-    const { certFile = '', keyFile = '', caFile, requireClientCert, minVersion, certCnAsUsername } = listeners[kind]
-    options.tls = { certFile, keyFile, caFile, requireClientCert, minVersion }
-    options.tellCertCommonName = certCnAsUsername
+    const { certFile = '', keyFile = '', certificates, caFile, requireClientCert, minVersion } = listeners[kind]
+    options.tls = { certFile, keyFile, certificates, caFile, requireClientCert, minVersion }
+    options.tellCertCommonName = listeners[kind].certCnAsUsername
   }
   if (kind === 'ws' || kind === 'wss') {
     options.webSocket = {

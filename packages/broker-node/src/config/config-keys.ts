@@ -7,7 +7,7 @@ export interface ConfigKey {
   key: string
   /** Environment variable of this key. */
   env: string
-  kind: 'string' | 'number' | 'boolean' | 'list'
+  kind: 'string' | 'number' | 'boolean' | 'list' | 'objects'
   meta: KeyMeta
   /** Its JSON Schema: type, bounds, choices, default. */
   json: Record<string, unknown>
@@ -27,7 +27,7 @@ function kindOf(json: Record<string, unknown>): ConfigKey['kind'] {
     case 'boolean':
       return 'boolean'
     case 'array':
-      return 'list'
+      return Object(json['items']).type === 'object' ? 'objects' : 'list'
     default:
       return 'string'
   }

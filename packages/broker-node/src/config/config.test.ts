@@ -103,6 +103,7 @@ test('every key can be set by its environment variable and by --set', () => {
     else if (kind === 'boolean') value = 'true'
     else if (key === 'redis.addresses') value = 'redis-2:6380,[::1]:6379'
     else if (kind === 'list') value = '/a,/b'
+    else if (kind === 'objects') value = JSON.stringify([{ hosts: ['*.example.org'], certFile: cert, keyFile: cert }])
     else if (meta.file === true) value = cert
     else if (key === 'redis.url') value = 'redis://127.0.0.1'
     const tls = ['listeners.tls.', 'listeners.wss.'].flatMap(group => [

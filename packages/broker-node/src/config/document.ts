@@ -28,7 +28,8 @@ Values come from, the later winning over the earlier: defaults, the YAML file of
 An environment name is the key in capitals: \`listeners.tcp.port\` is \`MIDGE_LISTENERS_TCP_PORT\`, and a capital
 letter inside a name starts a new word (\`dataDir\` is \`MIDGE_DATA_DIR\`). Keys marked *secret* are never printed and
 may also come from a file: \`MIDGE_BOOTSTRAP_PASSWORD_FILE=/run/secrets/password\`. An empty variable counts as not
-set. Lists are separated by commas in the environment and in \`--set\`.
+set. Lists are separated by commas in the environment and in \`--set\`; lists of objects are
+JSON there.
 
 In a file:
 
@@ -41,9 +42,16 @@ listeners:
   tls:
     certFile: /etc/midge/tls.crt
     keyFile: /etc/midge/tls.key
+    certificates:
+      - hosts: [mqtt.example.org, '*.tenants.example.org']
+        certFile: /etc/midge/example.crt
+        keyFile: /etc/midge/example.key
 limits:
   maxPacketBytes: 262144
 \`\`\`
+
+Certificate files hold the whole chain, the server's certificate first. Changed ones are read again within ten seconds,
+with the next handshake; no connection ends for it.
 `
 
 function groupOf(key: string): string {
@@ -56,13 +64,15 @@ function code(value: unknown): string {
 
 function defaultOf({ json, meta }: ConfigKey): string {
   if (meta.defaultText !== undefined) return meta.defaultText
-  return json['default'] === undefined ? 'none' : code(json['default'])
+  const initial = json['default']
+  return initial === undefined || (Array.isArray(initial) && initial.length === 0) ? 'none' : code(initial)
 }
 
 function boundsOf({ json, kind }: ConfigKey): string {
   if (Array.isArray(json['enum'])) return json['enum'].map(code).join(', ')
   if (kind === 'number') return `${json['minimum']} to ${json['maximum']}`
   if (kind === 'boolean') return '`true`, `false`'
+  if (kind === 'objects') return 'list of objects'
   return kind === 'list' ? 'list' : 'text'
 }
 

@@ -60,6 +60,13 @@ function readText(entry: ConfigKey, text: string): unknown {
         .split(',')
         .map(part => part.trim())
         .filter(part => part !== '')
+    case 'objects':
+      try {
+        return JSON.parse(text)
+      } catch {
+        // Not a list, as the schema then says.
+        return text
+      }
     case 'string':
       return text
   }
@@ -178,6 +185,7 @@ function derive(given: Map<string, Given>): void {
   else if (given.has('listeners.tls.certFile')) {
     defaultsTo('listeners.wss.certFile', given.get('listeners.tls.certFile')?.value)
     defaultsTo('listeners.wss.keyFile', given.get('listeners.tls.keyFile')?.value)
+    defaultsTo('listeners.wss.certificates', given.get('listeners.tls.certificates')?.value)
   }
 }
 

@@ -46,9 +46,22 @@ const address = (port: number, what: string, portText?: string) => ({
   ),
 })
 
+const hostCertificate = z.strictObject({
+  hosts: z
+    .array(z.string().regex(/^(?:\*\.)?[\w-]+(?:\.[\w-]+)*$/, 'is a host name, or *. and one'))
+    .min(1)
+    .max(100),
+  certFile: text(),
+  keyFile: text(),
+})
+
 const tlsFiles = (of: string, fallback: string) => ({
   certFile: key(absent(text()), `PEM file with the certificate chain of ${of}.${fallback}`, { file: true }),
   keyFile: key(absent(text()), `PEM file with the private key of ${of}.${fallback}`, { file: true }),
+  certificates: key(
+    z.array(hostCertificate).max(1_000).default([]),
+    `Further certificates of ${of} by the name that a client asks for (SNI): a list of \`hosts\` (names, or \`*.example.org\`), \`certFile\` and \`keyFile\`.${fallback}`,
+  ),
   caFile: key(absent(text()), `PEM file with the authorities that sign client certificates for ${of}.`, { file: true }),
   requireClientCert: key(
     z.boolean().default(false),

@@ -3,11 +3,23 @@ import type { ConnectionInfo } from '../ports.ts'
 /** The four ways in. */
 export type ListenerKind = ConnectionInfo['transport']
 
+/** A certificate for clients that ask for one of these names in TLS (SNI). */
+export interface HostCertificate {
+  /** `mqtt.example.org`, or `*.example.org` for all names of one label below. */
+  hosts: readonly string[]
+  certFile: string
+  keyFile: string
+}
+
 /** Files and rules of a TLS listener. */
 export interface ListenerTlsOptions {
   /** PEM, the server's certificate first, then its chain. */
   certFile: string
   keyFile: string
+  /** For names of their own; whoever asks for another name, or none, gets that of `certFile`. */
+  certificates?: readonly HostCertificate[]
+  /** Changed files are noticed after this time at the latest, with the next handshake; 10 s when absent. */
+  checkFilesMs?: number
   /** PEM, the authorities that may sign client certificates. */
   caFile?: string | undefined
   /** Refuses a client without a certificate that `caFile` has signed. */

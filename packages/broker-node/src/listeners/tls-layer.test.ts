@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect as connectPlain } from 'node:net'
 import { after, before, test } from 'node:test'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
@@ -79,6 +79,73 @@ test('the Common Name of a signed client certificate is told', async t => {
   t.after(() => bench.close())
   dial(bench, CLIENT()).write(CONNECT_PACKET)
   assert.equal((await bench.acceptor.next()).info.certCommonName, 'device-7')
+})
+
+test('a chain is shown whole, so that a client that knows its root alone can check it', async t => {
+  const tls = { certFile: files.path('chain.pem'), keyFile: files.path('chain.key') }
+  const bench = await startTls({ tls })
+  t.after(() => bench.close())
+  const client = dial(bench)
+  client.write(CONNECT_PACKET)
+  await bench.acceptor.next()
+  assert.equal(client.authorized, true)
+})
+
+/** The Common Name of the certificate that is shown to whoever asks for `servername`. */
+async function shownTo(bench: Bench, servername: string): Promise<string | string[] | undefined> {
+  const client = dial(bench, { servername, rejectUnauthorized: false })
+  client.write(CONNECT_PACKET)
+  await bench.acceptor.next()
+  return client.getPeerCertificate().subject.CN
+}
+
+test('a client is shown the certificate of the name that it asks for, or else that of everybody', async t => {
+  const bench = await startTls({
+    tls: {
+      certFile: files.path('server.pem'),
+      keyFile: files.path('server.key'),
+      certificates: [
+        {
+          hosts: ['a.example', '*.Tenants.example'],
+          certFile: files.path('stranger.pem'),
+          keyFile: files.path('stranger.key'),
+        },
+      ],
+    },
+  })
+  t.after(() => bench.close())
+  for (const name of ['a.example', 'A.Example', 'one.tenants.example']) {
+    assert.equal(await shownTo(bench, name), 'device-7', name)
+  }
+  for (const name of ['b.example', 'a.example.org', 'tenants.example', 'x.one.tenants.example', '']) {
+    assert.equal(await shownTo(bench, name), 'localhost', name)
+  }
+})
+
+test('a certificate that is renewed is shown from then on, and ends no connection', async t => {
+  const certFile = files.path('renewed.pem')
+  const keyFile = files.path('renewed.key')
+  const put = (name: string): void => {
+    copyFileSync(files.path(`${name}.pem`), certFile)
+    copyFileSync(files.path(`${name}.key`), keyFile)
+  }
+  put('server')
+  const bench = await startTls({ tls: { certFile, keyFile, checkFilesMs: 0 } })
+  t.after(() => bench.close())
+  const early = dial(bench)
+  early.write(CONNECT_PACKET)
+  const accepted = await bench.acceptor.next()
+  put('stranger')
+  assert.equal(await shownTo(bench, 'localhost'), 'device-7')
+  writeFileSync(keyFile, 'half a ke')
+  assert.equal(await shownTo(bench, 'localhost'), 'device-7')
+  assert.equal(await shownTo(bench, 'localhost'), 'device-7')
+  const told = bench.logger.lines.filter(({ level }) => level !== 'debug').map(({ fields }) => Object(fields).event)
+  assert.deepEqual(told, ['listener.certificate_reloaded', 'listener.certificate_failed'])
+  put('server')
+  assert.equal(await shownTo(bench, 'localhost'), 'localhost')
+  early.write('more')
+  await accepted.received(CONNECT_PACKET.length + 'more'.length)
 })
 
 test('the server name that a client asks for is told in lower case', async t => {

@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
 import { BrokerError } from '@midge/protocol-core'
 import type { Counters } from '../counters.ts'
 import type { Logger } from '../ports.ts'
 import type { Arrival } from './arrival.ts'
+import { Certificates } from './certificates.ts'
 import type { ListenerOptions, ListenerTlsOptions } from './options.ts'
 
 /**
@@ -23,7 +23,8 @@ export function createTlsLayer(
   if (options.tls === undefined) {
     throw new BrokerError('MIDGE_CONFIG_INVALID', `${options.setting}: a ${options.kind} listener needs a certificate`)
   }
-  const server = createTlsServer(options, options.tls)
+  const certificates = new Certificates(options.setting, options.tls)
+  const server = createTlsServer(options, options.tls, certificates)
   /** By the two ends of the connection, which both the bare socket and the one around it can tell. */
   const handshakes = new Map<string, Arrival>()
 
@@ -47,42 +48,24 @@ export function createTlsLayer(
   return (arrival, socket) => {
     const ends = endsOf(socket)
     handshakes.set(ends, arrival)
+    if (certificates.refresh(logger)) server.setSecureContext(certificates.main)
     socket.once('close', () => handshakes.delete(ends))
     server.emit('connection', socket)
   }
 }
 
-function createTlsServer(options: ListenerOptions, tls: ListenerTlsOptions): Server {
-  const settings: TlsOptions = {
-    cert: readPem(tls.certFile, `${options.setting}: certificate`),
-    key: readPem(tls.keyFile, `${options.setting}: private key`),
-    minVersion: tls.minVersion ?? 'TLSv1.2',
+function createTlsServer(options: ListenerOptions, tls: ListenerTlsOptions, certificates: Certificates): Server {
+  if (tls.requireClientCert === true && tls.caFile === undefined) {
+    throw new BrokerError('MIDGE_CONFIG_INVALID', `${options.setting}: requireClientCert needs a caFile`)
+  }
+  return createServer({
+    ...certificates.main,
+    SNICallback: (serverName, done) => done(null, certificates.find(serverName)),
     // The arrival's own deadline comes first, and is counted.
     handshakeTimeout: options.connectTimeoutMs * 2,
     requestCert: tls.caFile !== undefined,
     rejectUnauthorized: tls.requireClientCert ?? false,
-  }
-  if (tls.caFile !== undefined) settings.ca = readPem(tls.caFile, `${options.setting}: client authorities`)
-  else if (tls.requireClientCert === true) {
-    throw new BrokerError('MIDGE_CONFIG_INVALID', `${options.setting}: requireClientCert needs a caFile`)
-  }
-  try {
-    return createServer(settings)
-  } catch (error) {
-    throw new BrokerError(
-      'MIDGE_CONFIG_INVALID',
-      `${options.setting}: certificate ${tls.certFile} and key ${tls.keyFile} do not work: ${String(error)}`,
-      { cause: error },
-    )
-  }
-}
-
-function readPem(file: string, what: string): Buffer {
-  try {
-    return readFileSync(file)
-  } catch (error) {
-    throw new BrokerError('MIDGE_CONFIG_INVALID', `${what} ${file} cannot be read: ${String(error)}`, { cause: error })
-  }
+  })
 }
 
 /** A Common Name is an identity only when the chain was checked; otherwise anybody could write it. */
