@@ -21,6 +21,8 @@ export interface ConnectionInfo {
   localPort: number
   /** Instance that this port is of; absent for a port of all instances. */
   boundInstance?: InstanceName | undefined
+  /** Whoever comes in here has to say who it is, also where clients without username are let in. */
+  loginRequired?: boolean
   /** Server name that the client asked for in TLS (SNI), in lower case. */
   serverName: string | undefined
   /** Host of the WebSocket request without its port, in lower case, and its path. */

@@ -65,10 +65,10 @@ export class PasswordAuthenticator implements LoginMethod {
   }
 
   private decide(claim: Claim): LoginStep | Promise<LoginStep> {
-    const { instance, username, password } = claim
+    const { info, instance, username, password } = claim
     if (username === undefined) {
       if (password !== undefined) return REFUSED.passwordOnly
-      const isAllowed = this.options.anonymousAllowed && instance === DEFAULT_INSTANCE
+      const isAllowed = this.options.anonymousAllowed && instance === DEFAULT_INSTANCE && info.loginRequired !== true
       return isAllowed ? success(undefined) : REFUSED.anonymous
     }
     if (password === undefined) return REFUSED.usernameOnly

@@ -10,24 +10,35 @@ const REFUSED_CONNECTIONS_MAX = 1000
 
 const KINDS: readonly ListenerKind[] = ['tcp', 'tls', 'ws', 'wss']
 
+type ListenerConfig = Pick<Config, 'listeners' | 'limits'>
+
 /** The listeners that are switched on, in the order in which they open. */
-export function planListeners(config: Pick<Config, 'listeners' | 'limits'>): ListenerOptions[] {
+export function planListeners(config: ListenerConfig): ListenerOptions[] {
   const active = KINDS.filter(kind => config.listeners[kind].port !== 0)
   const otherPorts: Partial<Record<ListenerKind, number>> = {}
   for (const kind of active) otherPorts[kind] = config.listeners[kind].port
-  return active.map(kind => optionsOf(config, kind, otherPorts))
+  const further = config.listeners.more.map(more => ({
+    ...optionsOf(likeFirst(config, more), more.kind, otherPorts),
+    setting: nameOf('listeners.more'),
+    loginRequired: more.loginRequired,
+    boundInstance: more.instance,
+  }))
+  return [...active.map(kind => optionsOf(config, kind, otherPorts)), ...further]
+}
+
+/** The configuration as if a further listener were the one of its kind: it is like that one where it says nothing. */
+function likeFirst(config: ListenerConfig, more: Config['listeners']['more'][number]): ListenerConfig {
+  const own = Object.fromEntries(Object.entries(more).filter(([, value]) => value !== undefined))
+  const listeners = withSharedFiles(config.listeners)
+  return { ...config, listeners: { ...listeners, [more.kind]: { ...listeners[more.kind], ...own } } }
 }
 
 /**
  * How the ports of instances listen: as the listener of their kind does, TLS and WebSocket over TLS only where there is a
  * certificate.
  */
-export function instanceListeners(config: Pick<Config, 'listeners' | 'limits' | 'instances'>): ListenerOptions[] {
-  const { tls, wss } = config.listeners
-  // The listener that is off has not taken over the files of the other.
-  const { certFile, keyFile, certificates } = tls
-  const files = wss.certFile === undefined ? { certFile, keyFile, certificates } : {}
-  const listeners = { ...config.listeners, wss: { ...wss, ...files } }
+export function instanceListeners(config: ListenerConfig & Pick<Config, 'instances'>): ListenerOptions[] {
+  const listeners = withSharedFiles(config.listeners)
   const kinds = (['tcp', 'tls', 'wss'] as const).filter(
     kind => kind === 'tcp' || listeners[kind].certFile !== undefined,
   )
@@ -36,6 +47,13 @@ export function instanceListeners(config: Pick<Config, 'listeners' | 'limits' | 
     host: config.instances.portHost,
     setting: nameOf('instances.portBaseMin'),
   }))
+}
+
+/** The secure WebSocket listener has the certificates of TLS when it has none, also when it is off itself. */
+function withSharedFiles(listeners: Config['listeners']): Config['listeners'] {
+  const { tls, wss } = listeners
+  const { certFile, keyFile, certificates } = tls
+  return wss.certFile === undefined ? { ...listeners, wss: { ...wss, certFile, keyFile, certificates } } : listeners
 }
 
 /** A setting by both its names, for a person who has to change it. */

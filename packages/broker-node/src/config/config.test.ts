@@ -103,6 +103,7 @@ test('every key can be set by its environment variable and by --set', () => {
     else if (kind === 'boolean') value = 'true'
     else if (key === 'redis.addresses') value = 'redis-2:6380,[::1]:6379'
     else if (kind === 'list') value = '/a,/b'
+    else if (key === 'listeners.more') value = '[{"kind":"tcp","port":4711}]'
     else if (kind === 'objects') value = JSON.stringify([{ hosts: ['*.example.org'], certFile: cert, keyFile: cert }])
     else if (meta.file === true) value = cert
     else if (key === 'redis.url') value = 'redis://127.0.0.1'
@@ -118,6 +119,22 @@ test('every key can be set by its environment variable and by --set', () => {
     assert.equal(load({ env: { [env]: value }, set }).origins.get(key), env, key)
     assert.equal(load({ set: [...set, `${key}=${value}`] }).origins.get(key), '--set', key)
   }
+})
+
+test('further listeners that cannot work are refused', () => {
+  const cert = fileWith('some.pem', 'x')
+  const refused = (more: object, ...set: string[]): string =>
+    refusal({ set: [...set, `listeners.more=${JSON.stringify([{ kind: 'tcp', port: 1884 }, more])}`] })
+  assert.match(
+    refused({ kind: 'ws', port: 1884 }),
+    /`listeners.more\[0\].port` and `listeners.more\[1\].port` are both 1884/,
+  )
+  assert.match(refused({ kind: 'ws', port: 1883 }), /`listeners.tcp.port` and `listeners.more\[1\].port` are both 1883/)
+  assert.match(refused({ kind: 'tls', port: 8884 }), /`listeners.more\[1\]` needs a `certFile`/)
+  assert.match(refused({ kind: 'tls', port: 8884, certFile: cert }), /go together/)
+  const files = [`listeners.tls.certFile=${cert}`, `listeners.tls.keyFile=${cert}`]
+  assert.match(refused({ kind: 'wss', port: 8884, requireClientCert: true }, ...files), /needs a `caFile`/)
+  assert.match(refused({ kind: 'tcp', port: 1885, anonymus: true }), /anonymus/)
 })
 
 test('settings of Redis that contradict each other are refused', () => {

@@ -9,6 +9,7 @@ const TITLES: Readonly<Record<string, string>> = {
   'listeners.tls': 'MQTT over TLS',
   'listeners.ws': 'MQTT over WebSocket',
   'listeners.wss': 'MQTT over secure WebSocket',
+  listeners: 'Further listeners',
   http: 'HTTP server',
   auth: 'Authentication',
   bootstrap: 'First user',

@@ -206,6 +206,21 @@ function checkTls(config: Config): void {
   }
 }
 
+function checkMore({ more, tls, wss }: Config['listeners']): void {
+  for (const [index, listener] of more.entries()) {
+    const name = `listeners.more[${index}]`
+    if ((listener.certFile === undefined) !== (listener.keyFile === undefined)) {
+      throw invalid(`\`${name}.certFile\` and \`${name}.keyFile\` go together`)
+    }
+    if (listener.kind !== 'tls' && listener.kind !== 'wss') continue
+    const like = listener.kind === 'tls' || wss.certFile === undefined ? tls : wss
+    if ((listener.certFile ?? like.certFile) === undefined) throw invalid(`\`${name}\` needs a \`certFile\``)
+    const needsAuthority = (listener.requireClientCert ?? false) || (listener.certCnAsUsername ?? false)
+    if (needsAuthority && (listener.caFile ?? like.caFile) === undefined)
+      throw invalid(`\`${name}\` needs a \`caFile\``)
+  }
+}
+
 function checkRedis({ url, addresses, cluster, sentinel, tls }: Config['redis']): void {
   if (cluster && sentinel.masterName !== undefined) {
     throw invalid('set `redis.cluster` or `redis.sentinel.masterName`, not both')
@@ -223,6 +238,7 @@ function checkRedis({ url, addresses, cluster, sentinel, tls }: Config['redis'])
 
 function checkRelations(config: Config): void {
   checkTls(config)
+  checkMore(config.listeners)
   checkRedis(config.redis)
   const { limits, listeners, http } = config
   if (limits.onlineQueueMessages < limits.receiveMax) {
@@ -232,9 +248,13 @@ function checkRelations(config: Config): void {
     throw invalid('`limits.outputBufferBytesMax` has to be at least `limits.maxPacketBytes`')
   }
   const users = new Map<number, string>()
-  const ports = Object.entries({ ...listeners, http }).map(([name, entry]) => [name, entry.port] as const)
-  for (const [name, port] of ports) {
-    const key = name === 'http' ? 'http.port' : `listeners.${name}.port`
+  const { more, ...first } = listeners
+  const ports = [
+    ...Object.entries(first).map(([name, { port }]) => [`listeners.${name}.port`, port] as const),
+    ['http.port', http.port] as const,
+    ...more.map(({ port }, index) => [`listeners.more[${index}].port`, port] as const),
+  ]
+  for (const [key, port] of ports) {
     const other = users.get(port)
     if (port !== 0 && other !== undefined) throw invalid(`\`${other}\` and \`${key}\` are both ${port}`)
     users.set(port, key)

@@ -74,6 +74,20 @@ const tlsFiles = (of: string, fallback: string) => ({
   minVersion: key(z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.2'), `Oldest TLS version that ${of} accepts.`),
 })
 
+const moreListener = z.strictObject({
+  kind: z.enum(['tcp', 'tls', 'ws', 'wss']),
+  port: z.number().int().min(1).max(65_535),
+  host: absent(text(255)),
+  proxyProtocol: absent(z.boolean()),
+  loginRequired: z.boolean().default(false),
+  instance: absent(text(64)),
+  certFile: absent(text()),
+  keyFile: absent(text()),
+  caFile: absent(text()),
+  requireClientCert: absent(z.boolean()),
+  certCnAsUsername: absent(z.boolean()),
+})
+
 const path = z
   .string()
   .max(256)
@@ -216,6 +230,10 @@ const schema = z.strictObject({
       paths,
       ...tlsFiles('the secure WebSocket listener', ' Absent means the one of `listeners.tls`.'),
     }),
+    more: key(
+      z.array(moreListener).max(64).default([]),
+      'Further listeners: a list of `kind` (tcp, tls, ws, wss), `port` and, where they differ from the listener of that kind, `host`, `proxyProtocol`, `certFile`, `keyFile`, `caFile`, `requireClientCert`, `certCnAsUsername`; also `loginRequired` (a client without username is refused, whatever `auth.anonymous` says) and `instance` (every client there is of this instance).',
+    ),
   }),
   http: z.strictObject({
     host: key(text(255).default('127.0.0.1'), 'Address that the HTTP server (health, metrics, status) binds.'),

@@ -54,6 +54,7 @@ export class Arrival implements ReadSink {
       localAddress: plainAddress(socket.localAddress ?? ''),
       localPort: socket.localPort ?? 0,
       boundInstance,
+      loginRequired: entrance.options.loginRequired === true,
       serverName: undefined,
       host: undefined,
       path: undefined,

@@ -29,7 +29,7 @@ export async function startListener(
   counters: Counters,
 ): Promise<RunningListener> {
   const entrance = createEntrance(options, acceptor, { logger, counters })
-  const server = createPortServer(entrance)
+  const server = createPortServer(entrance, options.boundInstance)
   const { host, port } = await listen(server, options)
   return new NodeListener(options, { host, port }, server, entrance)
 }

@@ -1,3 +1,4 @@
+import type { InstanceName } from '@midge/protocol-core'
 import type { ConnectionInfo } from '../ports.ts'
 
 /** The four ways in. */
@@ -55,6 +56,10 @@ export interface ListenerOptions {
    * with `proxyProtocol` it also comes from the PROXY header, so whoever can reach the port can be anybody.
    */
   tellCertCommonName?: boolean
+  /** Instance that the port is of; that of each client when absent. */
+  boundInstance?: InstanceName | undefined
+  /** See `ConnectionInfo.loginRequired`. */
+  loginRequired?: boolean
   /** Connections that the kernel may hold before they are accepted; 4,096 when absent. */
   backlog?: number
   /** For `tls` and `wss`. */
