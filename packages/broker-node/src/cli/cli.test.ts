@@ -233,6 +233,7 @@ test('status prints the report of a running node, and fails in one line without 
     store: 'redis',
     cluster: { nodes: ['n1', 'n2'] },
     listeners: [{ transport: 'tcp', host: '0.0.0.0', port: 1883 }],
+    instancePorts: { open: 0, failed: [] },
     counts: { connections: 1, sessions: 2, subscriptions: 3, messagesReceived: 4, messagesSent: 5, messagesDropped: 6 },
     eventLoopLagMs: 0,
   }

@@ -6,6 +6,7 @@ import type { StatusReport } from '../http/status-report.ts'
 import { durabilitySentence } from '../lifecycle/durability.ts'
 import type { Readiness } from '../lifecycle/readiness.ts'
 import { MIDGE_VERSION } from '../lifecycle/version.ts'
+import type { InstancePorts } from '../listeners/instance-ports.ts'
 import type { RunningListener } from '../listeners/options.ts'
 import type { EventLoopLag } from '../observe/event-loop-lag.ts'
 import type { Backing } from './backing.ts'
@@ -18,6 +19,8 @@ export interface StatusParts {
   readiness: Readiness
   /** Grows while the node starts. */
   listeners: readonly RunningListener[]
+  /** Absent until the node has started. */
+  instancePorts: () => InstancePorts | undefined
   lag: EventLoopLag
 }
 
@@ -35,7 +38,9 @@ export function statusSources(parts: StatusParts): HttpSources {
   return { readiness: () => readiness.check(), status: () => describeNode(parts), metrics }
 }
 
-function describeNode({ config, backing, counters, readiness, listeners, lag }: StatusParts): StatusReport {
+function describeNode(parts: StatusParts): StatusReport {
+  const { config, backing, counters, readiness, listeners, lag } = parts
+  const instancePorts = parts.instancePorts()
   const sum = (counts: Iterable<number>): number => [...counts].reduce((total, count) => total + count, 0)
   return {
     version: MIDGE_VERSION,
@@ -45,6 +50,7 @@ function describeNode({ config, backing, counters, readiness, listeners, lag }: 
     store: backing.kind,
     cluster: { nodes: [config.nodeId, ...backing.link.peers()] },
     listeners: listeners.map(({ kind, address }) => ({ transport: kind, ...address })),
+    instancePorts: { open: instancePorts?.openCount ?? 0, failed: instancePorts?.failedPorts ?? [] },
     durability: {
       setting: config.durability,
       sentence: durabilitySentence(config.durability, backing.kind === 'memory'),

@@ -23,7 +23,11 @@ export function createTenancy(config: Config, backing: Backing, logger: Logger):
   const plane = new ControlPlane({
     records: backing.records,
     prove: (instance, username, password) => proofs.prove(instance, username, password),
-    portBases: { min: config.instances.portBaseMin, max: config.instances.portBaseMax },
+    portBases: {
+      min: config.instances.portBaseMin,
+      max: config.instances.portBaseMax,
+      reserved: new Set([...Object.values(config.listeners), config.http].map(({ port }) => port)),
+    },
     now: () => Date.now(),
     onUnreadable: key => {
       const fields = { event: 'record.unreadable', record: key.replaceAll('\0', '/').slice(0, 128) }

@@ -66,7 +66,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     ...{ config, tenancy, views, counters, logger, listeners: parts.listeners },
     isStarted: () => isStarted,
   })
-  const sources = statusSources({ ...parts, counters })
+  const sources = statusSources({ ...parts, counters, instancePorts: () => parts.instancePorts })
   broker.core.onDrainAsked = () => {
     logger.info({ event: 'node.draining', by: 'cluster' }, 'draining: another node has asked for it')
     node.drain().then(

@@ -115,7 +115,8 @@ test('every key can be set by its environment variable and by --set', () => {
     const redis = ['redis.url=rediss://127.0.0.1', `redis.tls.certFile=${cert}`, `redis.tls.keyFile=${cert}`]
     if (key === 'redis.addresses') redis.push('redis.cluster=true')
     if (key === 'redis.url') redis.length = 0
-    const set = [...tls, ...redis, 'limits.outputBufferBytesMax=1073741824'].filter(one => !one.startsWith(`${key}=`))
+    const wide = ['limits.outputBufferBytesMax=1073741824', 'instances.portBaseMin=1024', 'instances.portBaseMax=45535']
+    const set = [...tls, ...redis, ...wide].filter(one => !one.startsWith(`${key}=`))
     assert.equal(load({ env: { [env]: value }, set }).origins.get(key), env, key)
     assert.equal(load({ set: [...set, `${key}=${value}`] }).origins.get(key), '--set', key)
   }
@@ -192,6 +193,7 @@ test('relations between keys are checked', () => {
   assert.match(refusal({ set: ['listeners.tls.port=8883'] }), /`listeners\.tls\.certFile` has to be set/)
   assert.match(refusal({ set: ['http.port=1883'] }), /`listeners\.tcp\.port` and `http\.port` are both 1883/)
   assert.match(refusal({ set: ['limits.maxPacketBytes=33554432'] }), /outputBufferBytesMax/)
+  assert.match(refusal({ set: ['instances.portBaseMax=9999'] }), /portBaseMax.*at least.*portBaseMin/)
   assert.match(refusal({ set: ['listeners.tls.certFile=/no/such.pem'] }), /keyFile/)
   const set = ['listeners.tls.certFile=/no/such.pem', 'listeners.tls.keyFile=/no/such.pem']
   assert.match(refusal({ set }), /`listeners\.tls\.certFile` names \/no\/such\.pem, which cannot be read \(ENOENT\)/)

@@ -247,6 +247,9 @@ function checkRelations(config: Config): void {
   if (limits.outputBufferBytesMax < limits.maxPacketBytes) {
     throw invalid('`limits.outputBufferBytesMax` has to be at least `limits.maxPacketBytes`')
   }
+  if (config.instances.portBaseMax < config.instances.portBaseMin) {
+    throw invalid('`instances.portBaseMax` has to be at least `instances.portBaseMin`')
+  }
   const users = new Map<number, string>()
   const { more, ...first } = listeners
   const ports = [

@@ -14,6 +14,7 @@ const report: StatusReport = {
   store: 'memory',
   cluster: { nodes: ['n1'] },
   listeners: [{ transport: 'tcp', host: '0.0.0.0', port: 1883 }],
+  instancePorts: { open: 0, failed: [] },
   counts: {
     connections: 1,
     sessions: 2,

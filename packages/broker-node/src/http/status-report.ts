@@ -18,6 +18,8 @@ export interface StatusReport {
   }
   /** Ports that are bound. */
   listeners: { transport: string; host: string; port: number }[]
+  /** Ports that instances have for themselves: how many are open here, and which another process has. */
+  instancePorts: { open: number; failed: number[] }
   counts: {
     connections: number
     sessions: number

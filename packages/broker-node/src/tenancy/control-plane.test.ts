@@ -76,6 +76,9 @@ test('a host and a port that an instance gives up are free for others, its id is
   assert.equal(plane.tables.findByHost('a.example'), undefined)
   const third = await plane.instances.create({ name: 'Third', plan: 'cat', withPorts: true }, ACTOR)
   assert.equal(third.instance.portBase, 10_000)
+  // 10001 would take port 20001, which the node itself has.
+  const fourth = await plane.instances.create({ name: 'Fourth', plan: 'cat', withPorts: true }, ACTOR)
+  assert.equal(fourth.instance.portBase, 10_002)
   const [code, text] = await codeOf(plane.instances.create({ id: 'next', name: 'Next', plan: 'cat' }, ACTOR))
   assert.equal(code, 'MIDGE_ALREADY_EXISTS')
   assert.match(text, /used once/)

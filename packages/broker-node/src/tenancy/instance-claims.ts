@@ -8,7 +8,12 @@ import { recordKey } from './record-key.ts'
 export interface PortBases {
   min: number
   max: number
+  /** Ports of the node itself, which no block may have. */
+  reserved: ReadonlySet<number>
 }
+
+/** How far the ports of an instance lie above its base: MQTT, MQTT over TLS, WebSocket over TLS. */
+const PORT_OFFSETS = [0, 10_000, 20_000]
 
 /**
  * The names that an instance gets and gives up. Each is a record, so that no two instances get the same.
@@ -36,8 +41,11 @@ export function hostClaims(
  *
  * @throws BrokerError `MIDGE_INVALID` when there is none
  */
-export function portClaim(tables: ControlTables, { min, max }: PortBases): number {
-  for (let base = min; base <= max; base++) if (tables.text('port', '', String(base)) === undefined) return base
+export function portClaim(tables: ControlTables, { min, max, reserved }: PortBases): number {
+  for (let base = min; base <= max; base++) {
+    if (PORT_OFFSETS.some(offset => reserved.has(base + offset))) continue
+    if (tables.text('port', '', String(base)) === undefined) return base
+  }
   throw new BrokerError('MIDGE_INVALID', `withPorts: all blocks from ${min} to ${max} are taken`)
 }
 

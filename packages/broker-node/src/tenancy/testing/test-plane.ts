@@ -9,7 +9,7 @@ export async function startPlane(
   const plane = new ControlPlane({
     records: records.open(),
     prove: async (_instance, _username, password) => ({ hash: `hash of ${password}` }),
-    portBases: { min: 10_000, max: 19_999 },
+    portBases: { min: 10_000, max: 19_999, reserved: new Set([20_001]) },
     now: () => Date.now(),
     onUnreadable: key => {
       throw new Error(`unreadable: ${key}`)
