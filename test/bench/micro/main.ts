@@ -5,12 +5,14 @@ import { run as decode } from './decode.ts'
 import { run as filterIndex } from './filter-index.ts'
 import { sinkValue } from './measure.ts'
 import { run as nodeFrame } from './node-frame.ts'
+import { run as rules } from './rules.ts'
 
 const BENCHES = new Map([
   ['decode', decode],
   ['copy', copy],
   ['filter-index', filterIndex],
   ['node-frame', nodeFrame],
+  ['rules', rules],
 ])
 
 const wanted = process.argv.slice(2)
