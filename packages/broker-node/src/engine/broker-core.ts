@@ -45,9 +45,6 @@ export interface ClientSelection {
   clientId?: string
 }
 
-/** What a client has published may be on its way into the store: it is waited for. */
-const ALWAYS_PENDING = { hasPending: true }
-
 /** The data plane of one node, put together: what a part does is written in its own file. */
 export class BrokerCore {
   readonly services: EngineServices
@@ -134,7 +131,8 @@ export class BrokerCore {
 
   /** Subscribes as if the client had asked for it: its later packets wait until that is done. */
   subscribeFor(client: OpenClient, wish: SubscribeWish): Promise<void> {
-    const step = handleSubscribe(this.packetParts, { ...client, inbound: ALWAYS_PENDING }, wish)
+    // What it has published may be on its way into the store: it is waited for.
+    const step = handleSubscribe(this.packetParts, { ...client, hasPending: true }, wish)
     client.connection.waitFor(step)
     return step
   }

@@ -42,7 +42,7 @@ export class Commits {
         result.status = 'duplicate'
         return result
       }
-      publisher.inbound.add(inbound.packetId)
+      publisher.addInbound(inbound.packetId)
       this.#recorder.inbound(publisher, inbound.packetId)
     }
     if (sessions.length === 0 && groups.length === 0 && !item.retain) return result

@@ -1,6 +1,8 @@
 import type { Message, Qos } from '@midge/protocol-core'
 
 const CAPACITY_MIN = 8
+/** Never written: there is no room in it. */
+const NO_SLOTS: (StoredEntry | undefined)[] = []
 
 /** One message in one session's queue; its sequence number is its place in the {@link EntryQueue}. */
 export class StoredEntry {
@@ -38,7 +40,7 @@ export class EntryQueue {
   /** Entries that are there, empty slots not counted. */
   count = 0
   bytes = 0
-  #slots: (StoredEntry | undefined)[] = []
+  #slots = NO_SLOTS
   #start = 0
 
   append(entry: StoredEntry): number {
@@ -96,7 +98,7 @@ export class EntryQueue {
     if (this.headSeq <= this.tailSeq) return
     this.#start = 0
     // A queue that was long once does not hold on to its ring.
-    if (this.#slots.length > CAPACITY_MIN) this.#slots = []
+    if (this.#slots.length > CAPACITY_MIN) this.#slots = NO_SLOTS
   }
 
   #grow(): void {

@@ -168,11 +168,11 @@ class Loader {
         break
       }
       case Tag.inbound:
-        session.inbound.add(key.u16())
+        session.addInbound(key.u16())
         break
       case Tag.subscribed: {
         const topicFilter = key.text()
-        session.subscriptions.set(topicFilter, decodeSubscriptionOptions(topicFilter, value))
+        session.subscribe(decodeSubscriptionOptions(topicFilter, value))
         break
       }
       default:
@@ -212,7 +212,7 @@ class Loader {
     entry.packetId = packetId
     entry.released = isReleased
     heldBy(group, session.clientId).add(seq)
-    session.heldGroups.add(group)
+    session.addHeldGroup(group)
   }
 
   #retained(instance: string, value: Uint8Array): void {

@@ -43,7 +43,7 @@ export class LocalGroups {
       entry.epoch = session.epoch
       entry.packetId = packetId
       heldBy(group, session.clientId).add(entry.seq)
-      session.heldGroups.add(group)
+      session.addHeldGroup(group)
       this.#recorder.held(group, entry)
       taken.push(takenEntry(entry))
     }
@@ -93,7 +93,7 @@ export class LocalGroups {
   delete(instance: InstanceName, name: string): void {
     const group = this.#state.group(instance, name)
     if (group === undefined) return
-    for (const clientId of group.held.keys()) this.#state.session(instance, clientId)?.heldGroups.delete(group)
+    for (const clientId of group.held.keys()) this.#state.session(instance, clientId)?.removeHeldGroup(group)
     this.#state.tenant(instance).groups.delete(name)
     this.#recorder.groupDeleted(group)
   }
@@ -161,7 +161,7 @@ export class LocalGroups {
     seqs?.delete(entry.seq)
     if (seqs?.size !== 0) return
     group.held.delete(holder)
-    this.#state.session(group.instance, holder)?.heldGroups.delete(group)
+    this.#state.session(group.instance, holder)?.removeHeldGroup(group)
   }
 
   #isFull(group: Group, size: number): boolean {

@@ -128,7 +128,7 @@ export class LocalSessions {
     this.#state.tenant(session.instance).sessions.delete(session.clientId)
     const subscriptions = [...session.subscriptions.values()]
     // Whoever still has a reference finds nothing to write to.
-    session.subscriptions.clear()
+    session.unsubscribeAll()
     session.epoch = 0
     return subscriptions
   }

@@ -112,7 +112,7 @@ export class LocalStore implements Store {
   ): Promise<void> {
     return this.#applyOwned(instance, clientId, epoch, session => {
       for (const subscription of subscriptions) {
-        session.subscriptions.set(subscription.topicFilter, { ...subscription })
+        session.subscribe({ ...subscription })
         this.#recorder.subscribed(session, subscription)
       }
     })
@@ -121,7 +121,7 @@ export class LocalStore implements Store {
   removeSubscriptions(instance: InstanceName, clientId: string, epoch: number, topicFilters: string[]): Promise<void> {
     return this.#applyOwned(instance, clientId, epoch, session => {
       for (const topicFilter of topicFilters) {
-        if (session.subscriptions.delete(topicFilter)) this.#recorder.unsubscribed(session, topicFilter)
+        if (session.unsubscribe(topicFilter)) this.#recorder.unsubscribed(session, topicFilter)
       }
     })
   }
@@ -189,7 +189,7 @@ export class LocalStore implements Store {
 
   forgetInbound(instance: InstanceName, clientId: string, epoch: number, packetId: number): Promise<void> {
     return this.#applyOwned(instance, clientId, epoch, session => {
-      if (session.inbound.delete(packetId)) this.#recorder.inboundRemoved(session, packetId)
+      if (session.removeInbound(packetId)) this.#recorder.inboundRemoved(session, packetId)
     })
   }
 

@@ -9,6 +9,10 @@ import {
 import { Deadlines, type Scheduled } from './deadlines.ts'
 import { EntryQueue } from './entry-queue.ts'
 
+const NO_SUBSCRIPTIONS: ReadonlyMap<string, Subscription> = new Map()
+const NO_PACKET_IDS: ReadonlySet<number> = new Set()
+const NO_GROUPS: ReadonlySet<Group> = new Set()
+
 /** `username` is `undefined` for an anonymous client. */
 export interface SessionOwner {
   readonly username: string | undefined
@@ -31,16 +35,63 @@ export class LocalSession implements Scheduled {
   dueAtMs = 0
   /** The will of the open connection. */
   will: StoredWill | undefined = undefined
-  readonly subscriptions: Map<string, Subscription> = new Map()
-  readonly inbound: Set<number> = new Set()
   readonly queue: EntryQueue = new EntryQueue()
-  /** Groups of which this session holds messages. */
-  readonly heldGroups: Set<Group> = new Set()
+  // Made with the first entry: every idle connection has a session.
+  #subscriptions: Map<string, Subscription> | undefined = undefined
+  #inbound: Set<number> | undefined = undefined
+  #heldGroups: Set<Group> | undefined = undefined
 
   constructor(instance: InstanceName, clientId: string, id: number) {
     this.instance = instance
     this.clientId = clientId
     this.id = id
+  }
+
+  get subscriptions(): ReadonlyMap<string, Subscription> {
+    return this.#subscriptions ?? NO_SUBSCRIPTIONS
+  }
+
+  subscribe(subscription: Subscription): void {
+    this.#subscriptions ??= new Map()
+    this.#subscriptions.set(subscription.topicFilter, subscription)
+  }
+
+  /** @returns false when there was no such subscription */
+  unsubscribe(topicFilter: string): boolean {
+    return this.#subscriptions?.delete(topicFilter) === true
+  }
+
+  unsubscribeAll(): void {
+    this.#subscriptions = undefined
+  }
+
+  /** Packet ids of QoS 2 that the client has not released. */
+  get inbound(): ReadonlySet<number> {
+    return this.#inbound ?? NO_PACKET_IDS
+  }
+
+  addInbound(packetId: number): void {
+    this.#inbound ??= new Set()
+    this.#inbound.add(packetId)
+  }
+
+  /** @returns false when it was not there */
+  removeInbound(packetId: number): boolean {
+    return this.#inbound?.delete(packetId) === true
+  }
+
+  /** Groups of which this session holds messages. */
+  get heldGroups(): ReadonlySet<Group> {
+    return this.#heldGroups ?? NO_GROUPS
+  }
+
+  addHeldGroup(group: Group): void {
+    this.#heldGroups ??= new Set()
+    this.#heldGroups.add(group)
+  }
+
+  removeHeldGroup(group: Group): void {
+    this.#heldGroups?.delete(group)
   }
 }
 

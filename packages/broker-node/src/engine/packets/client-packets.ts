@@ -7,7 +7,6 @@ import {
   firstByteProblem,
   PacketType,
   PINGRESP_BYTES,
-  type Properties,
   ProtocolError,
   ReasonCode,
   shortAckPacketId,
@@ -31,18 +30,15 @@ export interface PacketParts extends ConnectParts, SubscribeParts {
   readonly services: EngineServices
 }
 
-/** An open client with its PUBLISH packets. */
-interface Opened extends OpenClient {
-  readonly inbound: InboundPublishes
-}
-
 /** The packets of one connection, each type to its handler; what throws `ProtocolError` a client must not send. */
 export class ClientPackets implements PacketSink {
   private readonly parts: PacketParts
   private readonly connection: Connection
   private readonly authentication: Authentication
   private connect: ConnectHandler | undefined = undefined
-  private client: Opened | undefined = undefined
+  private client: AdmittedClient | undefined = undefined
+  /** Made with the first PUBLISH: most connections of a fleet are idle. */
+  private inbound: InboundPublishes | undefined = undefined
 
   constructor(parts: PacketParts, connection: Connection) {
     this.parts = parts
@@ -51,11 +47,12 @@ export class ClientPackets implements PacketSink {
   }
 
   onPublish(chunk: Uint8Array, start: number, bodyStart: number, bodyEnd: number): boolean {
-    return this.client?.inbound.onFrame(chunk, start, bodyStart, bodyEnd) ?? true
+    const inbound = this.inbound ?? this.beginInbound()
+    return inbound === undefined || inbound.onFrame(chunk, start, bodyStart, bodyEnd)
   }
 
   endRun(): void {
-    this.client?.inbound.endRun()
+    this.inbound?.endRun()
   }
 
   onPacket(first: number, chunk: Uint8Array, bodyStart: number, bodyEnd: number): void {
@@ -76,10 +73,8 @@ export class ClientPackets implements PacketSink {
     if (connection.phase === Phase.awaitingConnect) {
       // v5 [MQTT-3.1.0-1]
       if (type !== PacketType.connect) throw new ProtocolError(ReasonCode.protocolError, 'first packet is not CONNECT')
-      this.connect = new ConnectHandler(
-        this.parts,
-        { connection, authentication: this.authentication },
-        (opened, connack) => this.onOpened(opened, connack),
+      this.connect = new ConnectHandler(this.parts, { connection, authentication: this.authentication }, opened =>
+        this.onOpened(opened),
       )
       this.connect.start(first, chunk, bodyStart, bodyEnd)
       return
@@ -93,7 +88,7 @@ export class ClientPackets implements PacketSink {
   }
 
   hasExceeded(nowMs: number): boolean {
-    return this.client?.inbound.hasExceeded(nowMs) === true
+    return this.inbound?.hasExceeded(nowMs) === true
   }
 
   onRoom(): void {
@@ -103,18 +98,23 @@ export class ClientPackets implements PacketSink {
   onEnded(how: CloseHow): Promise<void> | undefined {
     const { client } = this
     if (client === undefined) return undefined
-    client.inbound.forget()
+    this.inbound?.forget()
     const ending = this.parts.ends.end(client.session, how)
     this.parts.services.hooks.disconnected(this.connection, client.session.subscriptions.keys())
     return ending
   }
 
-  private onOpened(opened: AdmittedClient, connack: Properties): void {
+  private onOpened(opened: AdmittedClient): void {
     this.connect = undefined
-    this.client = { ...opened, inbound: new InboundPublishes(this.parts, opened, connack) }
+    this.client = opened
   }
 
-  private handle(client: Opened, packet: ClientPacket): void {
+  private beginInbound(): InboundPublishes | undefined {
+    if (this.client !== undefined) this.inbound = new InboundPublishes(this.parts, this.client)
+    return this.inbound
+  }
+
+  private handle(client: OpenClient, packet: ClientPacket): void {
     const { connection } = this
     switch (packet.type) {
       case PacketType.puback:
@@ -124,7 +124,9 @@ export class ClientPackets implements PacketSink {
         this.handleAck(client, packet)
         return
       case PacketType.subscribe:
-        connection.waitFor(handleSubscribe(this.parts, client, packet))
+        connection.waitFor(
+          handleSubscribe(this.parts, { ...client, hasPending: this.inbound?.hasPending === true }, packet),
+        )
         return
       case PacketType.unsubscribe:
         connection.waitFor(handleUnsubscribe(this.parts, client, packet))
@@ -144,7 +146,7 @@ export class ClientPackets implements PacketSink {
     }
   }
 
-  private handleAck(client: Opened, packet: AckPacket): void {
+  private handleAck(client: OpenClient, packet: AckPacket): void {
     const { session } = client
     switch (packet.type) {
       case PacketType.puback:
@@ -170,26 +172,31 @@ export class ClientPackets implements PacketSink {
   }
 
   /** v5 [MQTT-4.3.3-11]; an id that is not known is answered with 0x92 and nothing else happens. */
-  private handlePubrel(client: Opened, packetId: number): void {
+  private handlePubrel(client: OpenClient, packetId: number): void {
     const { connection, session } = client
     const { publisher, services } = this.parts
-    if (!session.inboundIds.has(packetId)) {
+    if (!session.hasInbound(packetId)) {
       connection.sendAck(PacketType.pubcomp, packetId, ID_NOT_FOUND)
       return
     }
     if (!session.isStored) {
-      finishInbound(client, packetId)
+      this.finishInbound(client, packetId)
       return
     }
     connection.waitFor(
       publisher
         .settled()
         .then(() => services.store.forgetInbound(session.instance, session.clientId, session.epoch, packetId))
-        .then(() => finishInbound(client, packetId)),
+        .then(() => this.finishInbound(client, packetId)),
     )
   }
 
-  private handleDisconnect({ connection, session }: Opened, packet: DisconnectPacket): void {
+  private finishInbound({ connection, session }: OpenClient, packetId: number): void {
+    if (session.removeInbound(packetId)) this.inbound?.released()
+    connection.sendAck(PacketType.pubcomp, packetId)
+  }
+
+  private handleDisconnect({ connection, session }: OpenClient, packet: DisconnectPacket): void {
     const expiry = packet.properties.sessionExpiryInterval
     if (expiry !== undefined) {
       // v5 [MQTT-3.14.2-2] section 3.14.2.2.2
@@ -227,9 +234,4 @@ function onPuback(session: Session, packetId: number): void {
   if (session.onPuback(packetId) === 'mismatch')
     throw new ProtocolError(ReasonCode.protocolError, 'PUBACK for a QoS 2 message')
   session.pump()
-}
-
-function finishInbound({ connection, inbound, session }: Opened, packetId: number): void {
-  if (session.inboundIds.delete(packetId)) inbound.released()
-  connection.sendAck(PacketType.pubcomp, packetId)
 }

@@ -11,6 +11,7 @@ import {
   type Properties,
   ProtocolError,
   peekConnect,
+  RECEIVE_MAXIMUM_DEFAULT,
   ReasonCode,
   type SessionStore,
   type StoredWill,
@@ -62,7 +63,7 @@ export class ConnectHandler {
   private readonly parts: ConnectParts
   private readonly connection: Connection
   private readonly authentication: Authentication
-  private readonly onOpened: (client: AdmittedClient, connack: Properties) => void
+  private readonly onOpened: (client: AdmittedClient) => void
   /** The one that waits at the door. */
   private pending: Request | undefined = undefined
 
@@ -70,7 +71,7 @@ export class ConnectHandler {
   constructor(
     parts: ConnectParts,
     peer: { connection: Connection; authentication: Authentication },
-    onOpened: (client: AdmittedClient, connack: Properties) => void,
+    onOpened: (client: AdmittedClient) => void,
   ) {
     this.parts = parts
     this.connection = peer.connection
@@ -324,8 +325,11 @@ export class ConnectHandler {
       rights,
       plan: admitted?.plan,
       isBridge: terms.isBridge,
+      // What CONNACK leaves out is at the standard's default.
+      receiveMax: connack.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT,
+      topicAliasMax: connack.topicAliasMaximum ?? 0,
     }
-    this.onOpened(client, connack)
+    this.onOpened(client)
     resumeSession(this.parts, client, opened)
   }
 }

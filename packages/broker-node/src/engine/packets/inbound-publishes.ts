@@ -8,12 +8,10 @@ import {
   isValidUtf8,
   Message,
   PacketType,
-  type Properties,
   ProtocolError,
   PublishRun,
   PublishView,
   type Qos,
-  RECEIVE_MAXIMUM_DEFAULT,
   ReasonCode,
   RUN_FIRST_BYTE,
 } from '@midge/protocol-core'
@@ -31,6 +29,7 @@ import type { EngineServices } from '../ground/services.ts'
 import type { Match } from '../routing/match.ts'
 import type { Router } from '../routing/router.ts'
 import type { Session } from '../sessions/session.ts'
+import type { AdmittedClient } from './open-client.ts'
 import { sameBytes, TopicEntries, TopicEntry, UNDECIDED } from './topic-entries.ts'
 
 /** So long after its last message a client that has too many unreleased ones still has time to release some. */
@@ -40,15 +39,6 @@ const RELEASE_TIMEOUT_MS = 1000
 export interface InboundParts {
   readonly services: Pick<EngineServices, 'counters' | 'hooks' | 'limits' | 'nowMs'>
   readonly publisher: Publisher
-}
-
-/** The client whose PUBLISH packets come in, as CONNECT has settled it. */
-export interface InboundClient {
-  connection: Connection
-  session: Session
-  router: Router
-  rights: Rights
-  plan: Plan | undefined
 }
 
 /**
@@ -96,20 +86,18 @@ export class InboundPublishes implements PublishSource {
   private runEnd = 0
   private runCount = 0
 
-  /** @param connack - what CONNACK said: what it left out is at the standard's default */
-  constructor(parts: InboundParts, client: InboundClient, connack: Properties) {
-    const { connection } = client
+  constructor(parts: InboundParts, client: AdmittedClient) {
+    const { connection, topicAliasMax } = client
     const { inflightInboundMax, receiveMax } = parts.services.limits
-    const aliasMax = connack.topicAliasMaximum ?? 0
     this.parts = parts
     this.connection = connection
     this.session = client.session
     this.router = client.router
     this.rights = client.rights
     this.plan = isLimited(client.plan) ? client.plan : undefined
-    this.aliases = aliasMax > 0 ? new InboundTopicAliases<TopicEntry>(aliasMax) : undefined
+    this.aliases = topicAliasMax > 0 ? new InboundTopicAliases<TopicEntry>(topicAliasMax) : undefined
     this.pendingMax = connection.isV5 ? receiveMax : inflightInboundMax
-    this.receiveMax = connack.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT
+    this.receiveMax = client.receiveMax
   }
 
   // --- what the publisher sees -------------------------------------------------------------------------------------
@@ -429,14 +417,14 @@ export class InboundPublishes implements PublishSource {
   private admit(packetId: number, qos: Qos): boolean {
     const { connection, session } = this
     const { publisher, services } = this.parts
-    if (qos === 2 && session.inboundIds.has(packetId)) {
+    if (qos === 2 && session.hasInbound(packetId)) {
       // v5 [MQTT-4.3.3-10]: the message is owned already, only the answer may have been lost.
       if (this.pendingQos2?.has(packetId) !== true) connection.sendAck(PacketType.pubrec, packetId)
       return false
     }
     if (this.pendingCount >= this.pendingMax) connection.waitFor(publisher.settled())
     if (qos === 2) {
-      session.inboundIds.add(packetId)
+      session.addInbound(packetId)
       if (++this.unreleased > this.receiveMax) this.exceededAtMs = services.nowMs()
     }
     return true
@@ -463,7 +451,7 @@ export class InboundPublishes implements PublishSource {
     } else if (qos === 2) {
       if (connection.isV5) {
         this.unreleased--
-        this.session.inboundIds.delete(packetId)
+        this.session.removeInbound(packetId)
       }
       connection.sendAck(PacketType.pubrec, packetId, refusal)
     }

@@ -18,4 +18,8 @@ export interface OpenClient {
 /** The same with CONNACK, when the limits of its publishing take hold. */
 export interface AdmittedClient extends OpenClient {
   readonly plan: Plan | undefined
+  /** Receive Maximum that CONNACK told. */
+  readonly receiveMax: number
+  /** Topic aliases that CONNACK allowed. */
+  readonly topicAliasMax: number
 }

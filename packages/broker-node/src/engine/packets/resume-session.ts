@@ -20,10 +20,10 @@ export function resumeSession(parts: ResumeParts, client: OpenClient, opened: Op
   const { counters, directory, hooks, logger } = services
   const { connection, router, session } = client
   const { instance, clientId } = session
-  for (const packetId of opened.inboundPacketIds) session.inboundIds.add(packetId)
+  for (const packetId of opened.inboundPacketIds) session.addInbound(packetId)
   const known = router.storedSubscriptions(clientId)
   for (const subscription of opened.subscriptions) {
-    session.subscriptions.set(subscription.topicFilter, subscription)
+    session.subscribe(subscription)
     router.addLive(session, subscription)
     // A node may have died between the session's record and the directory: the record is the truth.
     if (known?.has(subscription.topicFilter) !== true) directory.addStored(instance, clientId, subscription)

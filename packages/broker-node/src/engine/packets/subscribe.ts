@@ -14,7 +14,6 @@ import type { Publisher } from '../delivery/publisher.ts'
 import { replayRetained } from '../delivery/retained-replay.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { Routers } from '../routing/routers.ts'
-import type { InboundPublishes } from './inbound-publishes.ts'
 import type { OpenClient } from './open-client.ts'
 
 /** What SUBSCRIBE and UNSUBSCRIBE work with. */
@@ -27,7 +26,8 @@ export interface SubscribeParts {
 
 /** The client that subscribes. */
 interface SubscribingClient extends OpenClient {
-  readonly inbound: Pick<InboundPublishes, 'hasPending'>
+  /** Messages of this client may be on their way into the store. */
+  readonly hasPending: boolean
 }
 
 /** What is to be subscribed to; the answer is only sent when there is a packet id. */
@@ -63,7 +63,7 @@ export async function handleSubscribe(
   const { publisher, services } = parts
   if (wish.packetId !== undefined) checkAnswer(client, wish.requests.length)
   // Packets take effect in order: what this client published before is stored first.
-  if (client.inbound.hasPending) await publisher.settled()
+  if (client.hasPending) await publisher.settled()
   const codes: number[] = []
   const granted: Granted[] = []
   for (const request of wish.requests) {
@@ -126,7 +126,7 @@ function subscriptionOf(request: SubscribeRequest, qos: number, subscriptionId: 
 function grant({ services }: SubscribeParts, { session }: OpenClient, subscription: Subscription): Granted {
   const isNew = !session.subscriptions.has(subscription.topicFilter)
   if (isNew) services.counters.subscriptionsCurrent++
-  session.subscriptions.set(subscription.topicFilter, subscription)
+  session.subscribe(subscription)
   return { subscription, isNew }
 }
 
@@ -183,7 +183,7 @@ export async function handleUnsubscribe(
   for (const topicFilter of wish.topicFilters) {
     if (checkTopicFilter(topicFilter, limits.topicLevelsMax) !== 0) {
       codes.push(ReasonCode.topicFilterInvalid)
-    } else if (session.subscriptions.delete(topicFilter)) {
+    } else if (session.unsubscribe(topicFilter)) {
       counters.subscriptionsCurrent--
       router.removeLive(session, topicFilter)
       parts.routers.announce(instance, topicFilter)

@@ -44,7 +44,7 @@ class Bench {
   async open(topicFilter: string): Promise<TestSession> {
     const opened = await openStored(this.services)
     const { session } = opened
-    session.subscriptions.set(topicFilter, subscription(topicFilter, { qos: 1 }))
+    session.subscribe(subscription(topicFilter, { qos: 1 }))
     this.routers.of('default').addLive(session, subscription(topicFilter, { qos: 1 }))
     this.services.counters.subscriptionsCurrent++
     this.registry.register(session)

@@ -112,7 +112,7 @@ function taken(seq: number, packetId: number, fields: Partial<TakenEntry> = {}):
 
 test('messages of a share group go out under reserved ids, at the granted QoS, and are acknowledged to the group', async () => {
   const { session, outlet, groups } = await open({ receiveMax: 3 })
-  session.subscriptions.set('$share/g/t', subscription('$share/g/t', { qos: 1, subscriptionId: 7 }))
+  session.subscribe(subscription('$share/g/t', { qos: 1, subscriptionId: 7 }))
   const [first = 0, second = 0, ...rest] = session.reserveGroupIds(10)
   assert.deepEqual([rest.length, session.windowRoom], [1, 0])
   session.returnGroupId(rest[0] ?? 0)

@@ -32,6 +32,8 @@ interface Flow {
 /** Unacknowledged queue entries from which on bulk senders wait: far below the smallest sensible queue limit. */
 const QUEUE_BACKLOG_MIN = 100
 
+const NO_SUBSCRIPTIONS: ReadonlyMap<string, Subscription> = new Map()
+
 /** What an acknowledgement of the client found. */
 export type AckOutcome = 'done' | 'unknown' | 'mismatch'
 
@@ -70,14 +72,14 @@ export class Session implements GroupMember {
   readonly hasWill: boolean
   /** How long the session outlives its connection; DISCONNECT may change it. v5 section 3.14.2.2.2 */
   expirySeconds: number
-  readonly subscriptions: Map<string, Subscription> = new Map()
-  /** QoS 2 packet ids received and not yet released by the client. v5 [MQTT-4.3.3-9]. */
-  readonly inboundIds: Set<number> = new Set()
   readonly queue: QueueReader | undefined
   private readonly parts: SessionParts
-  private readonly waiting: WaitingMessages
+  // Made with the first entry: most connections of a fleet are idle, and receive nothing above QoS 0.
+  private ownSubscriptions: Map<string, Subscription> | undefined = undefined
+  private inboundIds: Set<number> | undefined = undefined
+  private waiting: WaitingMessages | undefined = undefined
   private readonly packetIds = new PacketIdPool()
-  private readonly flows = new Map<number, Flow>()
+  private flows: Map<number, Flow> | undefined = undefined
   private readonly receiveMax: number
   private inflight = 0
   private groupIdCursor = 0
@@ -94,8 +96,37 @@ export class Session implements GroupMember {
     this.expirySeconds = fields.expirySeconds
     this.hasWill = fields.hasWill
     this.receiveMax = fields.receiveMax
-    this.waiting = new WaitingMessages(parts.services.limits)
     this.queue = fields.isStored ? new QueueReader(parts, this, fields.queue) : undefined
+  }
+
+  get subscriptions(): ReadonlyMap<string, Subscription> {
+    return this.ownSubscriptions ?? NO_SUBSCRIPTIONS
+  }
+
+  /** Adds a subscription, or replaces that of the same filter. */
+  subscribe(subscription: Subscription): void {
+    this.ownSubscriptions ??= new Map()
+    this.ownSubscriptions.set(subscription.topicFilter, subscription)
+  }
+
+  /** @returns false when there was none */
+  unsubscribe(topicFilter: string): boolean {
+    return this.ownSubscriptions?.delete(topicFilter) === true
+  }
+
+  /** True for a QoS 2 packet id that was received and that the client has not released. v5 [MQTT-4.3.3-9] */
+  hasInbound(packetId: number): boolean {
+    return this.inboundIds?.has(packetId) === true
+  }
+
+  addInbound(packetId: number): void {
+    this.inboundIds ??= new Set()
+    this.inboundIds.add(packetId)
+  }
+
+  /** @returns false when it was not there */
+  removeInbound(packetId: number): boolean {
+    return this.inboundIds?.delete(packetId) === true
   }
 
   /** How many more QoS 1 and 2 messages may be sent now. v5 [MQTT-3.3.4-9]. */
@@ -105,7 +136,7 @@ export class Session implements GroupMember {
 
   /** True while messages wait for room in the window, or a good part of the queue's bound is in use. */
   get hasBacklog(): boolean {
-    return !this.waiting.isEmpty || (this.queue !== undefined && this.queue.length >= QUEUE_BACKLOG_MIN)
+    return this.hasWaiting || (this.queue !== undefined && this.queue.length >= QUEUE_BACKLOG_MIN)
   }
 
   /**
@@ -132,8 +163,13 @@ export class Session implements GroupMember {
 
   /** Sends a message of a session without a queue at QoS 1 or 2, or keeps it until the window has room. */
   sendOrWait(message: Message, form: DeliveryForm): void {
-    if (this.waiting.isEmpty && this.windowRoom > 0) this.sendNow(message, form)
-    else if (!this.waiting.push(message, form)) this.parts.services.counters.drop(DropReason.queueFull)
+    if (!this.hasWaiting && this.windowRoom > 0) {
+      this.sendNow(message, form)
+      return
+    }
+    const { counters, limits } = this.parts.services
+    this.waiting ??= new WaitingMessages(limits)
+    if (!this.waiting.push(message, form)) counters.drop(DropReason.queueFull)
   }
 
   /** Takes the packet id of one queue entry. @returns false while another exchange uses it or the window is full */
@@ -141,7 +177,7 @@ export class Session implements GroupMember {
     if (this.windowRoom <= 0 || !this.packetIds.takeSpecific(packetId)) return false
     this.inflight++
     const { seq, qos, released } = entry
-    if (qos === 2) this.flows.set(packetId, { qos, released, seq, group: '' })
+    if (qos === 2) this.addFlow(packetId, { qos, released, seq, group: '' })
     return true
   }
 
@@ -179,13 +215,13 @@ export class Session implements GroupMember {
     const granted = this.subscriptions.get(group)
     const qos = Math.min(entry.qos, granted?.qos ?? entry.qos) as Qos
     if (entry.released) {
-      this.flows.set(entry.packetId, { qos: 2, released: true, seq: entry.seq, group })
+      this.addFlow(entry.packetId, { qos: 2, released: true, seq: entry.seq, group })
       this.outlet.sendPubrel(entry.packetId)
       return
     }
     const ids = granted === undefined || granted.subscriptionId === 0 ? undefined : [granted.subscriptionId]
     const retain = granted?.retainAsPublished === true && entry.message.retain
-    this.flows.set(entry.packetId, { qos, released: false, seq: entry.seq, group })
+    this.addFlow(entry.packetId, { qos, released: false, seq: entry.seq, group })
     const form = formOf(qos, retain, ids)
     const packetId = qos === 0 ? 0 : entry.packetId
     const { message } = entry
@@ -197,11 +233,9 @@ export class Session implements GroupMember {
   /** PUBACK. v5 [MQTT-4.3.2-5]. */
   onPuback(packetId: number): AckOutcome {
     if (!this.packetIds.has(packetId)) return 'unknown'
-    if (this.flows.size > 0) {
-      const flow = this.flows.get(packetId)
-      if (flow !== undefined && flow.qos !== 1) return 'mismatch'
-    }
-    this.complete(packetId)
+    const flow = this.flows?.get(packetId)
+    if (flow !== undefined && flow.qos !== 1) return 'mismatch'
+    this.complete(packetId, flow)
     return 'done'
   }
 
@@ -210,10 +244,10 @@ export class Session implements GroupMember {
    * session may only send after the store knows (a resumed session must not send PUBLISH again).
    */
   onPubrec(packetId: number, reasonCode: number): AckOutcome {
-    const flow = this.flows.get(packetId)
+    const flow = this.flows?.get(packetId)
     if (flow === undefined || flow.qos !== 2) return this.packetIds.has(packetId) ? 'mismatch' : 'unknown'
     if (reasonCode >= 0x80) {
-      this.complete(packetId)
+      this.complete(packetId, flow)
       return 'done'
     }
     if (flow.released || flow.seq === 0) {
@@ -228,17 +262,17 @@ export class Session implements GroupMember {
   }
 
   onPubcomp(packetId: number): AckOutcome {
-    const flow = this.flows.get(packetId)
+    const flow = this.flows?.get(packetId)
     if (flow === undefined || flow.qos !== 2) return this.packetIds.has(packetId) ? 'mismatch' : 'unknown'
     if (!flow.released) return 'mismatch'
-    this.complete(packetId)
+    this.complete(packetId, flow)
     return 'done'
   }
 
   /** Sends what waits, as far as the window and the socket allow. Called after every acknowledgement and drain. */
   pump(): void {
     const { services, groups } = this.parts
-    while (!this.waiting.isEmpty && this.windowRoom > 0) {
+    while (this.waiting !== undefined && this.windowRoom > 0) {
       const next = this.waiting.shift()
       if (next === undefined) break
       // v5 [MQTT-3.3.2-5]
@@ -264,13 +298,13 @@ export class Session implements GroupMember {
       return
     }
     this.inflight++
-    if (form.qos === 2) this.flows.set(packetId, { qos: 2, released: false, seq: 0, group: '' })
+    if (form.qos === 2) this.addFlow(packetId, { qos: 2, released: false, seq: 0, group: '' })
   }
 
   /** Takes a packet id for a message that the caller writes itself. @returns 0 when the message has to wait */
   takeIdForQos1(): number {
     // What is kept until its acknowledgement is sent by `sendOrWait`.
-    if (!this.waiting.isEmpty || this.windowRoom <= 0 || this.parts.services.hooks.observesAck) return 0
+    if (this.hasWaiting || this.windowRoom <= 0 || this.parts.services.hooks.observesAck) return 0
     const packetId = this.packetIds.take()
     if (packetId !== 0) this.inflight++
     return packetId
@@ -316,8 +350,16 @@ export class Session implements GroupMember {
     wake()
   }
 
-  private complete(packetId: number): void {
-    const flow = this.flows.get(packetId)
+  private get hasWaiting(): boolean {
+    return this.waiting !== undefined && !this.waiting.isEmpty
+  }
+
+  private addFlow(packetId: number, flow: Flow): void {
+    this.flows ??= new Map()
+    this.flows.set(packetId, flow)
+  }
+
+  private complete(packetId: number, flow: Flow | undefined): void {
     this.finish(packetId)
     this.outlet.onAcknowledged(packetId, flow?.qos === 2)
     if (flow !== undefined && flow.group !== '') this.parts.groups.ack(this, flow.group, flow.seq)
@@ -331,7 +373,7 @@ export class Session implements GroupMember {
 
   private finish(packetId: number): void {
     this.packetIds.free(packetId)
-    if (this.flows.size > 0) this.flows.delete(packetId)
+    this.flows?.delete(packetId)
     this.inflight--
   }
 }
