@@ -9,7 +9,7 @@ import {
   decodeWill,
   detachMessage,
   encodeMessage,
-  encodeQueueEntry,
+  encodeQueueEntryHeader,
   encodeSubscription,
   encodeSubscriptionOptions,
   encodeWill,
@@ -120,7 +120,8 @@ test('a decoded message shares the bytes it was read from', () => {
 test('a queue entry keeps its own QoS, RETAIN and all subscription identifiers', () => {
   fc.assert(
     fc.property(anyMessage, anyQos, fc.boolean(), anySubscriptionIds, (message, qos, retain, subscriptionIds) => {
-      const entry = decodeQueueEntry(encodeQueueEntry({ qos, retain, subscriptionIds }, encodeMessage(message)))
+      const header = encodeQueueEntryHeader(qos, retain, subscriptionIds)
+      const entry = decodeQueueEntry(Buffer.concat([header, encodeMessage(message)]))
       assert.deepEqual(
         { qos: entry.qos, retain: entry.retain, subscriptionIds: entry.subscriptionIds },
         { qos, retain, subscriptionIds },

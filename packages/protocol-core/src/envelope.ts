@@ -183,7 +183,7 @@ export function decodeMessage(buf: Uint8Array, offset = 0, end: number = buf.len
   })
 }
 
-/** The part of a queue entry that is the session's own; the encoded message follows it unchanged. */
+/** The part of a queue entry that is the session's own; in a store the encoded message follows it unchanged. */
 export function encodeQueueEntryHeader(qos: Qos, retain: boolean, subscriptionIds: number[] | undefined): Uint8Array {
   const ids = subscriptionIds === undefined || subscriptionIds.length === 0 ? undefined : subscriptionIds
   const header = new Uint8Array(ids === undefined ? 2 : 2 + (1 + ids.length) * VARINT_BYTES_MAX)
@@ -193,15 +193,6 @@ export function encodeQueueEntryHeader(qos: Qos, retain: boolean, subscriptionId
   let at = writeVarint(header, 2, ids.length)
   for (const id of ids) at = writeVarint(header, at, id)
   return header.subarray(0, at)
-}
-
-/** Header and message as one value: what a store keeps per session and message. */
-export function encodeQueueEntry(target: DeliveryOptions, encodedMessage: Uint8Array): Uint8Array {
-  const header = encodeQueueEntryHeader(target.qos, target.retain, target.subscriptionIds)
-  const entry = new Uint8Array(header.length + encodedMessage.length)
-  entry.set(header, 0)
-  entry.set(encodedMessage, header.length)
-  return entry
 }
 
 /**

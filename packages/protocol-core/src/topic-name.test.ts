@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { checkTopicName, isReservedForServer, topicBytesCount, topicLevels } from './topic-name.ts'
+import { checkTopicName, isReservedForServer, topicBytesCount } from './topic-name.ts'
 
 describe('checkTopicName()', () => {
   const accepted: [string, string][] = [
@@ -53,12 +53,6 @@ describe('topicBytesCount()', () => {
         assert.equal(topicBytesCount(text), encoder.encode(text).length)
       }),
     )
-  })
-})
-
-describe('topicLevels()', () => {
-  it('counts empty levels', () => {
-    assert.deepEqual(['a', '/', 'a/b', '//a/'].map(topicLevels), [1, 2, 2, 4])
   })
 })
 

@@ -38,13 +38,6 @@ export function topicBytesCount(text: string): number {
   return count
 }
 
-/** @returns the number of levels of a Topic Name or Topic Filter; empty levels count. Spec: section 4.7.1.1. */
-export function topicLevels(topicName: string): number {
-  let count = 1
-  for (let i = 0; i < topicName.length; i++) if (topicName.charCodeAt(i) === SLASH) count++
-  return count
-}
-
 /**
  * Checks a Topic Name of a PUBLISH, a will or an API call.
  *
