@@ -14,6 +14,8 @@ export type ErrorCode =
   | 'MIDGE_INVALID'
   | 'MIDGE_PLAN_LIMIT'
   | 'MIDGE_CLIENT_ID_OWNED'
+  | 'MIDGE_OUTBOUND_REFUSED'
+  | 'MIDGE_OUTBOUND_FAILED'
 
 /** The world is wrong: reported once, by whoever decides what to do about it. */
 export class BrokerError extends Error {

@@ -14,6 +14,7 @@ const TITLES: Readonly<Record<string, string>> = {
   auth: 'Authentication',
   bootstrap: 'First user',
   limits: 'Limits',
+  outbound: 'Calls to other servers',
   suback: 'Subscribing',
   log: 'Log',
 }

@@ -288,6 +288,12 @@ const schema = z.strictObject({
     }),
   }),
   limits: z.strictObject(limits),
+  outbound: z.strictObject({
+    allow: key(
+      z.array(z.string().regex(/^[\w.:/-]{1,253}$/, 'is an address, a range or a host name')).default([]),
+      'Private addresses, ranges (CIDR) and host names that HTTP logins, key sets of tokens, webhooks and bridges may reach; public addresses they always may.',
+    ),
+  }),
   suback: z.strictObject({
     barrierMs: key(
       whole(0, 60_000, 500),
