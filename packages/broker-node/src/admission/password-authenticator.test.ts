@@ -14,7 +14,14 @@ before(async () => {
 })
 
 function create(overrides: Partial<PasswordAuthenticatorOptions> = {}): Subject {
-  const options = { users, queue: queueOf(), history: historyOf(), anonymousAllowed: false, ...overrides }
+  const options = {
+    users,
+    queue: queueOf(),
+    slowQueue: queueOf(),
+    history: historyOf(),
+    anonymousAllowed: false,
+    ...overrides,
+  }
   const authenticator = new PasswordAuthenticator(options)
   return {
     authenticate: asked => {

@@ -3,7 +3,7 @@ import { DEFAULT_INSTANCE } from '@midge/protocol-core'
 import type { Claim, Login, LoginMethod, LoginStep } from '../ports.ts'
 import { type HashQueue, isLarge } from './hash-queue.ts'
 import { type Attempt, attemptOf, type LoginHistory } from './login-history.ts'
-import { hashPassword, verifyPassword } from './password-hash.ts'
+import { hashPassword, isHeavyHash, verifyPassword } from './password-hash.ts'
 import { REFUSED } from './refusals.ts'
 import type { UserDirectory } from './user-directory.ts'
 import { VerifiedCache } from './verified-cache.ts'
@@ -12,6 +12,8 @@ import { VerifiedCache } from './verified-cache.ts'
 export interface PasswordAuthenticatorOptions {
   users: UserDirectory
   queue: HashQueue
+  /** For imported hashes that take much longer, so that those of one instance hold up nobody else's. */
+  slowQueue: HashQueue
   history: LoginHistory
   /** Lets clients of the instance `default` in that send no username; wrong credentials are refused all the same. */
   anonymousAllowed: boolean
@@ -95,8 +97,10 @@ export class PasswordAuthenticator implements LoginMethod {
   }
 
   private async compare(claims: Claim[], attempt: Attempt, comparison: Comparison): Promise<LoginStep> {
-    const { queue, history } = this.options
+    const { history } = this.options
     const { digest, passwordHash } = comparison
+    const isHeavy = passwordHash !== undefined && isHeavyHash(passwordHash)
+    const queue = isHeavy ? this.options.slowQueue : this.options.queue
     // The caller's packet buffer may be reused while the hash waits its turn.
     const password = Uint8Array.from(comparison.password)
     const isRight = await queue.run(

@@ -19,17 +19,13 @@ export function createDoor(
   const { tables } = tenancy.plane
   const users = new TenantDirectory(tables, tenancy.proofs)
   const history = new LoginHistory({ failuresMax: auth.failuresMax, backOffMsMax: auth.backOffMsMax, now })
-  const queue = new HashQueue({
-    runningMax: auth.hashesRunningMax,
-    waitingMax: auth.hashesWaitingMax,
-    waitMsMax: auth.hashWaitMsMax,
-    counters,
-    now,
-  })
+  const room = { waitingMax: auth.hashesWaitingMax, waitMsMax: auth.hashWaitMsMax, counters, now }
+  const queue = new HashQueue({ ...room, runningMax: auth.hashesRunningMax })
+  const slowQueue = new HashQueue({ ...room, runningMax: 1 })
   const methods = [
     new CertificateAuthenticator(),
     new ScramAuthenticator({ users, history }),
-    new PasswordAuthenticator({ users, queue, history, anonymousAllowed: auth.anonymous }),
+    new PasswordAuthenticator({ users, queue, slowQueue, history, anonymousAllowed: auth.anonymous }),
   ]
   return new FrontDoor({ methods, instances: tables, users, rules: tables, counters, logger, now })
 }

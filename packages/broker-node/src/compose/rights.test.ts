@@ -28,6 +28,7 @@ before(async () => {
   const password = new PasswordAuthenticator({
     users,
     queue: queueOf(),
+    slowQueue: queueOf(),
     history: historyOf(),
     anonymousAllowed: false,
   })
