@@ -8,7 +8,7 @@ export const instanceSettings = z.strictObject({
     .array(loginSource)
     .min(1)
     .max(8)
-    .default([{ kind: 'users' }, { kind: 'certificate' }]),
+    .default([{ kind: 'certificate' }, { kind: 'users' }]),
   /** Protocol levels: 3 for 3.1, 4 for 3.1.1, 5. */
   protocols: z
     .array(z.literal([3, 4, 5]))

@@ -48,6 +48,16 @@ const jwtLogin = z.strictObject({
   /** The connection ends when the token does. */
   disconnectAfterExpiry: z.boolean().default(true),
 })
+const jwtLoginChecked = jwtLogin
+  .refine(({ jwksUrl, jwks, secret }) => [jwksUrl, jwks, secret].filter(keys => keys !== undefined).length === 1, {
+    path: ['jwksUrl'],
+    message: 'exactly one of jwksUrl, jwks and secret',
+  })
+  // A public key that is taken for a shared secret would let everybody sign.
+  .refine(({ secret, algorithms }) => algorithms.every(name => name.startsWith('HS') === (secret !== undefined)), {
+    path: ['algorithms'],
+    message: 'HS256 to HS512 with a secret, and only then',
+  })
 
 /** An HTTP server decides: 200 with a JSON body allows, 401 or 403 denies. */
 const httpLogin = z.strictObject({
@@ -63,7 +73,7 @@ export const loginSource = z.discriminatedUnion('kind', [
   usersLogin,
   certificateLogin,
   anonymousLogin,
-  jwtLogin,
+  jwtLoginChecked,
   httpLogin,
 ])
 
