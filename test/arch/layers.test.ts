@@ -48,7 +48,11 @@ const LAYERS: readonly Layer[] = [
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
   // What operators and tenants set up, over a port of the core; the models are all that it knows of the outside.
   { at: `${NODE}/tenancy`, own: CONTRACT, packages: [CORE, 'zod', 'node:'] },
-  { at: `${NODE}/admission`, own: [...CONTRACT, 'outbound', 'tenancy'], packages: [CORE, '@node-rs/argon2', 'node:'] },
+  {
+    at: `${NODE}/admission`,
+    own: [...CONTRACT, 'outbound', 'tenancy'],
+    packages: [CORE, '@node-rs/argon2', 'jose', 'zod', 'node:'],
+  },
   { at: `${NODE}/outbound`, packages: [CORE, 'node:'] },
   { at: `${NODE}/cluster-local`, own: CONTRACT, packages: [CORE] },
   { at: `${NODE}/cluster-redis`, own: [...CONTRACT, 'redis'], packages: [CORE, 'mqemitter-redis', 'node:'] },

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type {
+  AclRule,
   DueWill,
   InstanceName,
   Message,
@@ -79,10 +80,20 @@ export interface LoginFailure {
   reason: string
 }
 
+/** What a login brings of its own, beside what the instance has laid down for its user. */
+export interface LoginGrant {
+  /** Their patterns accepted by `checkAclPattern`. */
+  rules?: readonly AclRule[] | undefined
+  /** No rules apply: everything is allowed. */
+  isUnrestricted?: boolean | undefined
+  /** Unix time at which the connection has to end. */
+  expiresAtMs?: number | undefined
+}
+
 /** What became of one message of a login; `next` leaves the claim to the methods behind this one. */
 export type LoginStep =
   | { kind: 'continue'; data: Uint8Array }
-  | { kind: 'success'; username: string | undefined; data: Uint8Array | undefined }
+  | { kind: 'success'; username: string | undefined; data: Uint8Array | undefined; grant?: LoginGrant }
   | LoginFailure
   | { kind: 'next' }
 
@@ -114,6 +125,8 @@ export interface Admitted {
   /** Always as the user's rights are now, also when they change later. */
   permissions: Permissions
   plan: Plan
+  /** Unix time at which the connection is closed; absent for never. */
+  expiresAtMs?: number | undefined
 }
 
 /** What the door says to one message of a client. */

@@ -55,7 +55,8 @@ function open(
   const users = new MemoryUserDirectory()
   let nowMs = 0
   const door = new FrontDoor({
-    methods,
+    methodsOf: () => methods,
+    bans: { isBanned: () => false },
     instances,
     users,
     rules: users,
@@ -289,7 +290,8 @@ test('whoever is disabled or changed while its password is compared does not get
     let isDisabled = false
     const { users } = open([])
     const door = new FrontDoor({
-      methods: [slow],
+      methodsOf: () => [slow],
+      bans: { isBanned: () => false },
       instances: { ...instancesOf(), instances: { get: id => instancesOf({ [id]: { state } }).instances.get(id) } },
       users: { find: () => user, isDisabled: () => isDisabled, scramSaltOf: () => new Uint8Array() },
       rules: users,

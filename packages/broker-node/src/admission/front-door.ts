@@ -1,4 +1,4 @@
-import { ReasonCode, type RuleSource, TokenBucket } from '@midge/protocol-core'
+import { ALL_PERMITTED, type InstanceName, ReasonCode, type RuleSource, TokenBucket } from '@midge/protocol-core'
 import type { Counters } from '../counters.ts'
 import type {
   Admission,
@@ -15,6 +15,7 @@ import type {
   Plan,
   WillRights,
 } from '../ports.ts'
+import type { BanFinder } from './ban-book.ts'
 import { chooseInstance, type InstanceFinder } from './choose-instance.ts'
 import { LoginChain } from './login-chain.ts'
 import { RefusalLog } from './refusal-log.ts'
@@ -25,8 +26,9 @@ import { UserPermissions } from './user-permissions.ts'
 
 /** What a {@link FrontDoor} is made of. */
 export interface FrontDoorOptions {
-  /** In the order in which they are asked. */
-  methods: readonly LoginMethod[]
+  /** The ways into an instance, in the order in which they are asked. */
+  methodsOf: (instance: InstanceName) => readonly LoginMethod[]
+  bans: BanFinder
   instances: InstanceFinder
   users: UserDirectory
   rules: RuleSource
@@ -49,7 +51,7 @@ export class FrontDoor implements Door {
   constructor(options: FrontDoorOptions) {
     this.options = options
     this.wills = new RuleWillRights(options.rules)
-    this.chain = new LoginChain(options.methods)
+    this.chain = new LoginChain(options.methodsOf)
     this.log = new RefusalLog(options.logger, options.now)
   }
 
@@ -60,7 +62,7 @@ export class FrontDoor implements Door {
   begin(request: LoginRequest): Admission {
     const { instances } = this.options
     const claim = { ...request, ...chooseInstance(instances, request.info, request.username) }
-    const refusal = this.closedTo(claim)
+    const refusal = this.closedTo(claim) ?? this.banned(claim, claim.username)
     const login = refusal === undefined ? this.chain.begin(claim) : { step: () => refusal }
     return new Visit(this, claim, { login, epoch: this.epochOf(claim, claim.username) })
   }
@@ -71,6 +73,12 @@ export class FrontDoor implements Door {
     if (instance === undefined) return REFUSED.noInstance
     if (instance.state === 'suspended') return REFUSED.suspended
     return instance.settings.protocols.includes(protocolVersion) ? undefined : REFUSED.protocol
+  }
+
+  private banned({ instance, clientId, info }: Claim, username: string | undefined): LoginFailure | undefined {
+    return this.options.bans.isBanned(instance, { address: info.remoteAddress, clientId, username })
+      ? REFUSED.banned
+      : undefined
   }
 
   private epochOf({ instance }: Claim, username: string | undefined): number | undefined {
@@ -87,7 +95,7 @@ export class FrontDoor implements Door {
       case 'success': {
         const refusal = this.revokedMeanwhile(claim, epochAtFirst, step.username)
         if (refusal !== undefined) return this.refuse(claim, refusal)
-        return { kind: 'admitted', admitted: this.admit(claim, step.username), data: step.data }
+        return { kind: 'admitted', admitted: this.admit(claim, step), data: step.data }
       }
       case 'failure':
         return this.refuse(claim, step)
@@ -102,18 +110,22 @@ export class FrontDoor implements Door {
     epochAtFirst: number | undefined,
     username: string | undefined,
   ): LoginFailure | undefined {
-    const closed = this.closedTo(claim)
+    // The login may have found another name than the claim has, and a ban may be newer than the claim.
+    const closed = this.closedTo(claim) ?? this.banned(claim, username)
     if (closed !== undefined || username === undefined) return closed
     if (this.options.users.isDisabled(claim.instance, username)) return REFUSED.revoked
     const isSame = username !== claim.username || epochAtFirst === undefined
     return isSame || this.epochOf(claim, username) === epochAtFirst ? undefined : REFUSED.revoked
   }
 
-  private admit({ instance, clientId }: Claim, username: string | undefined): Admitted {
+  private admit({ instance, clientId }: Claim, { username, grant }: LoginSuccess): Admitted {
     const { users, rules, now } = this.options
-    const permissions = new UserPermissions(rules.of(instance), { username, clientId })
+    const permissions =
+      grant?.isUnrestricted === true
+        ? ALL_PERMITTED
+        : new UserPermissions(rules.of(instance), { username, clientId }, grant?.rules)
     const limits = username === undefined ? undefined : users.find(instance, username)?.limits
-    return { instance, username, permissions, plan: planOf(limits, now()) }
+    return { instance, username, permissions, plan: planOf(limits, now()), expiresAtMs: grant?.expiresAtMs }
   }
 
   private refuse(claim: Claim, failure: LoginFailure): AdmissionStep {
@@ -132,6 +144,8 @@ export class FrontDoor implements Door {
     return refused
   }
 }
+
+type LoginSuccess = Extract<LoginStep, { kind: 'success' }>
 
 /** What the client is told; never which of user and password was wrong. */
 function textFor(failure: LoginFailure): string {

@@ -1,24 +1,27 @@
-import type { Claim, Login, LoginMethod, LoginStep } from '../ports.ts'
+import type { InstanceName } from '@midge/protocol-core'
+import type { Claim, Login, LoginFailure, LoginMethod, LoginStep } from '../ports.ts'
 import { REFUSED } from './refusals.ts'
 
 /**
- * The ways to log in, in their order. The first one that takes a claim and does not leave it to the next decides; a
- * claim that nobody takes is refused.
+ * The ways to log in to an instance, in their order. The first one that takes a claim and does not leave it to the next
+ * decides; a claim that nobody takes is refused.
  */
 export class LoginChain {
-  private readonly methods: LoginMethod[]
+  private readonly first: LoginMethod[] = []
+  private readonly methodsOf: (instance: InstanceName) => readonly LoginMethod[]
 
-  constructor(methods: readonly LoginMethod[]) {
-    this.methods = [...methods]
+  constructor(methodsOf: (instance: InstanceName) => readonly LoginMethod[]) {
+    this.methodsOf = methodsOf
   }
 
-  /** Asked before all others from the next login on. */
+  /** Asked before all others, in every instance, from the next login on. */
   putFirst(method: LoginMethod): void {
-    this.methods.unshift(method)
+    this.first.unshift(method)
   }
 
   begin(claim: Claim): Login {
-    return new ChainedLogin(this.methods, claim)
+    const methods = this.methodsOf(claim.instance)
+    return new ChainedLogin(this.first.length === 0 ? methods : [...this.first, ...methods], claim)
   }
 }
 
@@ -47,7 +50,7 @@ class ChainedLogin implements Login {
       const answer = this.take(login, step)
       if (answer !== undefined) return answer
     }
-    return this.claim.method === undefined ? REFUSED.nobodyDecides : REFUSED.unknownMethod
+    return untaken(this.claim)
   }
 
   private take(login: Login, step: LoginStep): LoginStep | undefined {
@@ -55,4 +58,11 @@ class ChainedLogin implements Login {
     this.chosen = login
     return step
   }
+}
+
+/** Why nobody took the claim, for the log. */
+function untaken({ method, username, password }: Claim): LoginFailure {
+  if (method !== undefined) return REFUSED.unknownMethod
+  if (username === undefined) return password === undefined ? REFUSED.anonymous : REFUSED.passwordOnly
+  return password === undefined ? REFUSED.usernameOnly : REFUSED.nobodyDecides
 }

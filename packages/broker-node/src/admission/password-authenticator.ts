@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { DEFAULT_INSTANCE } from '@midge/protocol-core'
 import type { Claim, Login, LoginMethod, LoginStep } from '../ports.ts'
 import { type HashQueue, isLarge } from './hash-queue.ts'
 import { type Attempt, attemptOf, type LoginHistory } from './login-history.ts'
@@ -15,8 +14,6 @@ export interface PasswordAuthenticatorOptions {
   /** For imported hashes that take much longer, so that those of one instance hold up nobody else's. */
   slowQueue: HashQueue
   history: LoginHistory
-  /** Lets clients of the instance `default` in that send no username; wrong credentials are refused all the same. */
-  anonymousAllowed: boolean
   cacheEntriesMax?: number
   cacheLifetimeMs?: number
   /** Milliseconds of a clock that only goes forward. */
@@ -40,7 +37,7 @@ const CACHE_ENTRIES_MAX = 10_000
 const CACHE_LIFETIME_MS = 300_000
 
 /**
- * Username and password against a {@link UserDirectory}; also decides about clients that send neither.
+ * Username and password against a {@link UserDirectory}; takes every claim that has both.
  *
  * Answers at once for credentials that were verified lately, else after a hash on the thread pool. An unknown user costs
  * the same hash as a wrong password. Equal credentials that arrive together share one hash.
@@ -63,17 +60,13 @@ export class PasswordAuthenticator implements LoginMethod {
   }
 
   begin(claim: Claim): Login | undefined {
-    return claim.method === undefined ? { step: () => this.decide(claim) } : undefined
+    const { method, username, password } = claim
+    if (method !== undefined || username === undefined || password === undefined) return undefined
+    return { step: () => this.decide(claim, username, password) }
   }
 
-  private decide(claim: Claim): LoginStep | Promise<LoginStep> {
-    const { info, instance, username, password } = claim
-    if (username === undefined) {
-      if (password !== undefined) return REFUSED.passwordOnly
-      const isAllowed = this.options.anonymousAllowed && instance === DEFAULT_INSTANCE && info.loginRequired !== true
-      return isAllowed ? success(undefined) : REFUSED.anonymous
-    }
-    if (password === undefined) return REFUSED.usernameOnly
+  private decide(claim: Claim, username: string, password: Uint8Array): LoginStep | Promise<LoginStep> {
+    const { instance } = claim
     const digest = this.cache.digest(instance, username, password)
     const passwordHash = this.options.users.find(instance, username)?.passwordHash
     if (passwordHash !== undefined && this.cache.has(digest, passwordHash)) return success(username)

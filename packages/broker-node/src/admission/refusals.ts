@@ -21,6 +21,11 @@ type RefusalName =
   | 'suspended'
   | 'noInstance'
   | 'protocol'
+  | 'banned'
+  | 'tokenUser'
+  | 'tokenClientId'
+  | 'tokenRules'
+  | 'serverDenies'
 
 function refusal(reasonCode: number, reason: string): LoginFailure {
   return { kind: 'failure', reasonCode, reason }
@@ -50,4 +55,9 @@ export const REFUSED: Readonly<Record<RefusalName, LoginFailure>> = {
   suspended: refusal(ReasonCode.serverUnavailable, 'the instance is suspended'),
   noInstance: refusal(ReasonCode.serverUnavailable, 'the instance of this port has been removed'),
   protocol: refusal(ReasonCode.unsupportedProtocolVersion, 'the instance does not take this version of MQTT'),
+  banned: refusal(ReasonCode.banned, 'the address, the user or the client id is banned'),
+  tokenUser: refusal(ReasonCode.badUserNameOrPassword, 'the token names no user, or another one than CONNECT'),
+  tokenClientId: refusal(ReasonCode.badUserNameOrPassword, 'the token is for another client id'),
+  tokenRules: refusal(ReasonCode.badUserNameOrPassword, 'the rules in the token cannot be read'),
+  serverDenies: refusal(ReasonCode.badUserNameOrPassword, 'the login server denies it'),
 }

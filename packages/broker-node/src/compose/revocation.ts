@@ -12,6 +12,7 @@ const REVOKED = {
   reason: 'the user was removed, disabled or has another password',
 }
 const SUSPENDED = { reasonCode: ReasonCode.administrativeAction, reason: 'the instance is suspended' }
+const BANNED = { reasonCode: ReasonCode.administrativeAction, reason: 'the user or the client id is banned' }
 const REMOVED = { reasonCode: ReasonCode.administrativeAction, reason: 'the instance was removed' }
 
 /**
@@ -25,6 +26,10 @@ export function revocations(core: ConnectionCloser): TenancyObserver {
       const { username } = before
       const stays = after?.isEnabled === true && after.epoch === before.epoch
       if (!stays) void core.closeClients({ instance, username }, REVOKED)
+    },
+    onBan(instance, _before, after) {
+      if (after?.kind === 'username') void core.closeClients({ instance, username: after.value }, BANNED)
+      if (after?.kind === 'clientId') void core.closeClients({ instance, clientId: after.value }, BANNED)
     },
     onInstance(before, after) {
       if (before === undefined) return

@@ -30,10 +30,10 @@ before(async () => {
     queue: queueOf(),
     slowQueue: queueOf(),
     history: historyOf(),
-    anonymousAllowed: false,
   })
   const door = new FrontDoor({
-    methods: [password],
+    methodsOf: () => [password],
+    bans: { isBanned: () => false },
     instances: instancesOf(),
     users,
     rules: users,

@@ -6,6 +6,9 @@ import { ensureBootstrap } from '../lifecycle/bootstrap.ts'
 import { Readiness } from '../lifecycle/readiness.ts'
 import { startListener } from '../listeners/listener.ts'
 import { sampleEventLoopLag } from '../observe/event-loop-lag.ts'
+import { AddressBook } from '../outbound/address-book.ts'
+import { AddressGuard } from '../outbound/address-guard.ts'
+import { HttpCaller } from '../outbound/http-caller.ts'
 import type { Logger } from '../ports.ts'
 import { ClientLog } from '../views/client-log.ts'
 import { createDoor } from './admission.ts'
@@ -33,6 +36,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
   const tenancy = createTenancy(config, backing, logger)
   const log = new ClientLog(() => Date.now())
   const watched = log.watching(logger)
+  const caller = new HttpCaller(new AddressBook(new AddressGuard(config.outbound.allow)))
   const broker = new MidgeBroker({
     nodeId: config.nodeId,
     limits: config.limits,
@@ -41,7 +45,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     store,
     directory,
     link,
-    door: createDoor(config.auth, { tenancy, counters, logger: watched }),
+    door: createDoor(config.auth, { tenancy, caller, counters, logger: watched }),
   })
   const readiness = new Readiness({ store, directory, link, outage: () => backing.outage() })
   const lag = sampleEventLoopLag()

@@ -1,5 +1,6 @@
 import { ReasonCode } from '@midge/protocol-core'
 import { type AcceptedStream, Connection, type ConnectionParts } from './connection.ts'
+import { LoginExpiries } from './login-expiries.ts'
 
 const DRAIN_SLICE_CONNECTIONS = 200
 /** Connections that are looked at, and closed, before others have their turn. */
@@ -11,6 +12,7 @@ const DRAIN_SLICE_PAUSE_MS = 50
 export class Connections {
   private readonly parts: ConnectionParts
   private readonly all = new Set<Connection>()
+  private readonly expiries = new LoginExpiries<Connection>()
   private isClosing = false
   private readonly onEnded = (connection: Connection): void => this.remove(connection)
 
@@ -38,6 +40,9 @@ export class Connections {
 
   /** Looks after silent and stuck clients; `isLate` when the time since the last look says nothing about them. */
   checkTimeouts(nowMs: number, isLate: boolean): void {
+    for (const connection of this.expiries.due(nowMs)) {
+      connection.close(ReasonCode.maximumConnectTime, 'the login has expired')
+    }
     for (const connection of this.all) {
       if (isLate) connection.restartTimeouts(nowMs)
       else connection.checkTimeouts(nowMs)
@@ -65,6 +70,11 @@ export class Connections {
       if (++seen % LOOK_SLICE_CONNECTIONS === 0) await new Promise(resolve => setImmediate(resolve))
     }
     return closed
+  }
+
+  /** The login of this connection holds until then. */
+  endAt(connection: Connection, endsAtMs: number): void {
+    if (!connection.isClosed) this.expiries.set(connection, endsAtMs)
   }
 
   /** Without a lease others may own these sessions by now: nothing more may be acknowledged here. */
@@ -103,6 +113,7 @@ export class Connections {
   private remove(connection: Connection): void {
     const { counters } = this.parts.services
     this.all.delete(connection)
+    this.expiries.delete(connection)
     counters.connectionsCurrent--
     counters.connectionsClosed++
   }

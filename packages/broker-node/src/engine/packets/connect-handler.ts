@@ -20,6 +20,7 @@ import {
 import type { Admitted } from '../../ports.ts'
 import { type Bound, UNBOUND } from '../connection/bound.ts'
 import type { Connection } from '../connection/connection.ts'
+import type { Connections } from '../connection/connections.ts'
 import { Phase } from '../connection/phase.ts'
 import { reportBackgroundFailure } from '../ground/background-failure.ts'
 import { ClientRights, type Rights } from '../ground/rights.ts'
@@ -42,7 +43,7 @@ export interface ConnectParts extends ResumeParts, EarlierParts {
   readonly sessions: SessionRegistry
   readonly ends: SessionEnds
   readonly sessionParts: SessionParts
-  readonly connections: { readonly size: number }
+  readonly connections: Pick<Connections, 'size' | 'endAt'>
   /** What the hooks say to every client's wishes. */
   readonly rights: Rights
 }
@@ -177,6 +178,7 @@ export class ConnectHandler {
     request.admitted = admitted
     request.bound = { ...request.bound, instance, username, rights: new ClientRights(permissions, rights) }
     connection.bind(request.bound)
+    if (admitted.expiresAtMs !== undefined) this.parts.connections.endAt(connection, admitted.expiresAtMs)
     request.connack = this.connackOf(request, authenticationData)
     const will = await this.checkedWill(request)
     // A will that DISCONNECT has discarded must not be fired as that of a displaced connection.
