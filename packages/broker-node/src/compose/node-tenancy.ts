@@ -26,7 +26,7 @@ export function createTenancy(config: Config, backing: Backing, logger: Logger):
     portBases: {
       min: config.instances.portBaseMin,
       max: config.instances.portBaseMax,
-      reserved: new Set([...Object.values(config.listeners), config.http].map(({ port }) => port)),
+      reserved: new Set([...Object.values(config.listeners).flat(), config.http].map(({ port }) => port)),
     },
     now: () => Date.now(),
     onUnreadable: key => {
