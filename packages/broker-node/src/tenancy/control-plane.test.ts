@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { BrokerError } from '@midge/protocol-core'
+import { RESTORING_KEY } from './control-tables.ts'
 import { AUDIT_ENTRIES_MAX } from './record-writer.ts'
 import { rulesOfTemplate } from './rule-templates.ts'
 import type { Actor } from './tenancy.ts'
@@ -248,6 +249,22 @@ test('a store that has lost everything gets it back from the nodes, and nobody i
   await Promise.all(written)
   assert.deepEqual([...records.rows].sort(), before)
   assert.deepEqual(seen, [])
+})
+
+test('who hears of a loss when another node has written half of it again keeps all, and writes the rest', async () => {
+  const records = new MemoryRecords()
+  const written: Promise<void>[] = []
+  const plane = await startPlane(records, { onLost: write => written.push(write()) })
+  for (const id of ['one', 'two']) await plane.instances.create({ id, name: id, plan: 'cat' }, ACTOR)
+  const before = [...records.rows].sort()
+  const seen: string[] = []
+  plane.observe({ onUser: () => seen.push('user'), onInstance: () => seen.push('instance') })
+  for (const [key] of before.slice(3)) records.rows.delete(key)
+  records.rows.set(RESTORING_KEY, 'true')
+  records.reset()
+  await Promise.all(written)
+  assert.deepEqual(seen, [])
+  assert.deepEqual([...records.rows].sort(), before)
 })
 
 test('a record of a newer version is read without what is new, and can still be changed', async () => {

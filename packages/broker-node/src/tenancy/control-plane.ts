@@ -47,7 +47,7 @@ export class ControlPlane implements Tenancy {
     const writer = new RecordWriter(records, tables, now)
     const parts: ServiceParts = { tables, writer, conditions: new RecordConditions(tables), now, prove }
     // Every node does so, with the same records: whoever is last changes nothing.
-    tables.onLost = () => onLost(() => writer.putAll([...tables.records()]))
+    tables.onLost = () => onLost(() => writer.restore())
     this.records = records
     this.tables = tables
     this.instances = new InstanceService(parts, portBases)

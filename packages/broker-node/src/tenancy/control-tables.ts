@@ -23,6 +23,8 @@ interface Told {
   raw: string | undefined
 }
 
+/** Is there while a node writes again what the store has lost, and says that not all of it is there yet. */
+export const RESTORING_KEY: string = recordKey('guard', '', 'restoring')
 const NO_ROWS = new InstanceRows()
 const BUILT_IN: ReadonlyMap<string, PlanRecord> = new Map(BUILT_IN_PLANS.map(record => [record.id, record]))
 
@@ -111,8 +113,8 @@ export class ControlTables implements RecordListener, RuleSource {
     const gone = this.untold
     this.untold = undefined
     if (gone === undefined || gone.size === 0) return
-    // A store that has nothing at all has lost it: nobody removes everything.
-    if (this.toldCount === 0) this.onLost?.()
+    // A store that has nothing at all has lost it: nobody removes everything. Or another node has begun to write it again.
+    if (this.toldCount === 0 || this.texts.has(RESTORING_KEY)) this.onLost?.()
     else for (const key of gone) this.onRecord(key, undefined)
   }
 

@@ -1,5 +1,5 @@
 import { BrokerError, type RecordChange, type RecordRow, type RecordStore } from '@midge/protocol-core'
-import type { ControlTables } from './control-tables.ts'
+import { type ControlTables, RESTORING_KEY } from './control-tables.ts'
 import { freshRecordId } from './fresh-names.ts'
 import type { Actor, AuditEntry } from './model/audit-entry.ts'
 import { recordKey } from './record-key.ts'
@@ -19,7 +19,7 @@ export const AUDIT_ENTRIES_MAX = 10_000
 const AUDIT_TRIM_MAX = 8
 /** The bound of {@link RecordStore.write} without the audit trail's own changes. */
 export const CHANGES_MAX = 950
-/** A batch of {@link RecordWriter.putAll} is full when it has as much. */
+/** A batch of what is written again is full when it has as much. */
 const BATCH_CHARS = 1024 * 1024
 const ATTEMPTS_MAX = 40
 const PAUSE_MS_MAX = 50
@@ -69,8 +69,14 @@ export class RecordWriter {
     if (batch.length > 0) await this.records.write(batch)
   }
 
-  /** Writes records as they are, whatever is there. */
-  async putAll(rows: Iterable<RecordRow>): Promise<void> {
+  /** Writes everything that is in the tables, whatever is in the store. */
+  async restore(): Promise<void> {
+    const rows = [...this.tables.records()].filter(({ key }) => key !== RESTORING_KEY)
+    await this.putAll([{ key: RESTORING_KEY, value: JSON.stringify(true) }, ...rows])
+    await this.removeAll([RESTORING_KEY])
+  }
+
+  private async putAll(rows: Iterable<RecordRow>): Promise<void> {
     let batch: RecordRow[] = []
     let chars = 0
     for (const row of rows) {
