@@ -40,5 +40,3 @@ export const bridge = z.strictObject({
 
 /** See {@link bridge}. */
 export type Bridge = z.infer<typeof bridge>
-/** See {@link bridgeTopic}. */
-export type BridgeTopic = z.infer<typeof bridgeTopic>

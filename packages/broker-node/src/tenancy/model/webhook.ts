@@ -24,7 +24,5 @@ export const webhook = z.strictObject({
   createdAtMs: timeMs,
 })
 
-/** See {@link webhookEvent}. */
-export type WebhookEvent = z.infer<typeof webhookEvent>
 /** See {@link webhook}. */
 export type Webhook = z.infer<typeof webhook>
