@@ -53,10 +53,16 @@ export function describeWrongProtocol(seen: FirstBytes, options: ListenerOptions
   if (seen === 'proxy') return `${where}; set proxyProtocol on this listener if a load balancer is in front of it`
   const right = rightDoor(seen, options.kind)
   if (right === undefined) return where
-  const rightPort = options.otherPorts?.[right]
+  const rightPort = options.otherPorts?.[right] ?? portInBlock(right, options, port)
   return rightPort === undefined || rightPort === 0
     ? `${where}; use a ${PORT_NAMES[right]}`
     : `${where}; use the ${PORT_NAMES[right]} ${rightPort}`
+}
+
+function portInBlock(right: ListenerKind, { kind, blockOffsets }: ListenerOptions, port: number): number | undefined {
+  const from = blockOffsets?.[kind]
+  const to = blockOffsets?.[right]
+  return from === undefined || to === undefined ? undefined : port - from + to
 }
 
 function rightDoor(seen: FirstBytes, kind: ListenerKind): ListenerKind | undefined {

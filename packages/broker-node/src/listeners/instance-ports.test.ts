@@ -103,3 +103,20 @@ test('a block that goes to another instance serves that one', async t => {
   assert.equal((await acceptor.next()).info.boundInstance, 'two')
   client.destroy()
 })
+
+test('a client at the wrong port of a block is told the right one of that block', async t => {
+  const { ports, logger } = open(t)
+  const base = await freeBase()
+  await ports.open('home', base)
+  const secure = connectTls({ port: base, host: '127.0.0.1', rejectUnauthorized: false })
+  secure.on('error', () => undefined)
+  const plain = connect(base + 20_000, '127.0.0.1')
+  plain.on('error', () => undefined)
+  plain.write(CONNECT_PACKET)
+  const told = (): string[] => logger.lines.map(({ text }) => text)
+  await until(() => told().length === 2, 'two refusals')
+  assert.deepEqual(told().toSorted(), [
+    `Plain MQTT client on the secure WebSocket port ${base + 20_000}; use the plain port ${base}`,
+    `TLS client on the plain port ${base}; use the TLS port ${base + 10_000}`,
+  ])
+})

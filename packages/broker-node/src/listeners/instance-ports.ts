@@ -48,7 +48,8 @@ export class InstancePorts {
   constructor(options: InstancePortsOptions) {
     const { kinds, acceptor, logger, counters, retryMs = RETRY_MS } = options
     this.options = options
-    this.entrances = kinds.map(kind => createEntrance(kind, acceptor, { logger, counters }))
+    const blockOffsets = Object.fromEntries(kinds.map(({ kind }) => [kind, OFFSETS[kind]]))
+    this.entrances = kinds.map(kind => createEntrance({ ...kind, blockOffsets }, acceptor, { logger, counters }))
     this.sweeps = this.entrances.map(startSweep)
     this.retry = setInterval(() => this.tryAgain(), retryMs).unref()
   }

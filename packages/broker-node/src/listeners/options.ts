@@ -68,6 +68,8 @@ export interface ListenerOptions {
   webSocket?: ListenerWebSocketOptions
   /** Where the other listeners are, so that a client at the wrong door can be told the right one. */
   otherPorts?: Partial<Record<ListenerKind, number>>
+  /** The same for ports that come in blocks: how far each kind lies above the first port of a block. */
+  blockOffsets?: Partial<Record<ListenerKind, number>>
 }
 
 /** A listener that has its port. */
