@@ -59,6 +59,7 @@ const LAYERS: readonly Layer[] = [
   // The rooms of the engine, from the ground up; what a lower one needs of a higher one is an interface of its own.
   { at: `${NODE}/engine/ground`, own: CONTRACT, packages: [CORE, 'node:stream'] },
   { at: `${NODE}/engine/connection`, own: [...CONTRACT, GROUND], packages: [CORE, 'node:stream'] },
+  { at: `${NODE}/engine/limits`, own: [...CONTRACT, GROUND], packages: [CORE] },
   { at: `${NODE}/engine/routing`, own: [...CONTRACT, GROUND], packages: [CORE] },
   { at: `${NODE}/engine/sessions`, own: [...CONTRACT, GROUND, 'engine/routing'], packages: [CORE] },
   {
@@ -68,7 +69,7 @@ const LAYERS: readonly Layer[] = [
   },
   {
     at: `${NODE}/engine/packets`,
-    own: [...CONTRACT, GROUND, 'engine/connection', 'engine/routing', 'engine/sessions', 'engine/delivery'],
+    own: [...[...CONTRACT, GROUND], ...['connection', 'limits', 'routing', 'sessions', 'delivery'].map(inEngine)],
     packages: [CORE, 'node:crypto'],
   },
   // What there is to see of this node, for whoever looks from outside.
@@ -79,7 +80,10 @@ const LAYERS: readonly Layer[] = [
   },
   {
     at: `${NODE}/engine/broker-core.ts`,
-    own: [...CONTRACT, ...['ground', 'connection', 'routing', 'sessions', 'delivery', 'packets'].map(inEngine)],
+    own: [
+      ...CONTRACT,
+      ...['ground', 'connection', 'limits', 'routing', 'sessions', 'delivery', 'packets'].map(inEngine),
+    ],
     packages: [CORE, 'node:stream'],
   },
   {

@@ -16,6 +16,10 @@ export const DropReason = {
   forwardDenied: 'forward_denied',
   /** The store did not take a QoS 0 retained message. */
   storeFailed: 'store_failed',
+  /** QoS 0 and the plan's rate to clients was used up. */
+  planRate: 'plan_rate',
+  /** The plan has no room for another retained message: it went to its subscribers and was not kept. */
+  retainedFull: 'retained_full',
   /** The link to another node was down or full. */
   linkFull: 'link_full',
 } as const
@@ -96,6 +100,8 @@ export class Counters {
   redisOutages = 0
   /** Times that the connection for channels was open and brought nothing. */
   redisDeafnesses = 0
+  /** Times that a limit of a plan or of a user was met, by its name in the log. */
+  readonly limitsMet: Map<string, number> = new Map()
   /** By {@link DropReason}. */
   readonly dropped: Map<string, number> = new Map()
   /** Connections closed by the server, by reason code of v5 (as a number). */
@@ -105,6 +111,10 @@ export class Counters {
 
   drop(reason: DropReason, count = 1): void {
     this.dropped.set(reason, (this.dropped.get(reason) ?? 0) + count)
+  }
+
+  limitMet(limit: string): void {
+    this.limitsMet.set(limit, (this.limitsMet.get(limit) ?? 0) + 1)
   }
 
   closedWith(reasonCode: number): void {

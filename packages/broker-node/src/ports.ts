@@ -6,7 +6,6 @@ import type {
   Message,
   Permissions,
   ProtocolVersion,
-  TokenBucket,
   WillOwner,
 } from '@midge/protocol-core'
 
@@ -109,12 +108,48 @@ export interface LoginMethod {
   begin(claim: Claim): Login | undefined
 }
 
-/** What an admitted client may use, counted over the life of its connection; absent means unlimited. */
+/** What an admitted client may use beside the limits of its instance; absent means unlimited. */
 export interface Plan {
-  /** PUBLISH packets of the client. */
-  publishes: TokenBucket | undefined
-  /** Payload bytes in them. */
-  publishBytes: TokenBucket | undefined
+  /** Connections of its user at one time, in the whole cluster. */
+  readonly connectionsMax?: number | undefined
+}
+
+/** What an instance may use in the whole cluster; `null` is unlimited. */
+export interface UsageLimits {
+  readonly connections: number | null
+  /** Ten seconds' worth may come at once. */
+  readonly connectsPerSecond: number | null
+  /** Sessions that outlive their connection. */
+  readonly sessions: number | null
+  readonly subscriptionsPerSession: number | null
+  readonly sessionExpirySeconds: number | null
+  readonly retainedMessages: number | null
+  readonly retainedBytes: number | null
+  /** In the queue of one session. */
+  readonly queueMessages: number | null
+  readonly queueBytes: number | null
+  readonly packetBytes: number | null
+  /** PUBLISH packets from clients, and to clients, with their bytes. */
+  readonly messagesInPerSecond: number | null
+  readonly messagesOutPerSecond: number | null
+  readonly bytesInPerSecond: number | null
+  readonly bytesOutPerSecond: number | null
+  /** Seconds' worth of these four that may come at once, after as long a silence. */
+  readonly burstSeconds: number
+}
+
+/** The limits of an instance, under the name by which its clients are told of them. */
+export interface InstancePlan {
+  readonly name: string
+  readonly limits: UsageLimits
+}
+
+/** What instances may use, as it is now. */
+export interface InstanceLimits {
+  /** Grows with every change of any limit. */
+  readonly version: number
+  /** @returns `undefined` for an instance without limits */
+  planOf(instance: InstanceName): InstancePlan | undefined
 }
 
 /** Who a client turned out to be, and what that gives it. */

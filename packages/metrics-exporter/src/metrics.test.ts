@@ -51,6 +51,7 @@ function distinctCounters(): NodeCounters & Record<string, unknown> {
     redisOutages: number(),
     redisDeafnesses: number(),
     tlsErrors: number(),
+    limitsMet: new Map([['plan_connections', number()]]),
     dropped: new Map([
       ['queue_full', number()],
       ['new_reason', number()],
@@ -106,6 +107,7 @@ test('a scrape parses and holds the value of every counter, twice in a row', asy
     'midge_messages_dropped_total{reason="expired"}': 0,
     'midge_connections_closed_by_reason_total{reason_code="0x8E"}': counters.closedByReason.get(0x8e),
     'midge_connections_closed_by_reason_total{reason_code="0x04"}': counters.closedByReason.get(4),
+    'midge_limits_met_total{limit="plan_connections"}': counters.limitsMet.get('plan_connections'),
     'midge_wrong_protocol_total{protocol="tls"}': counters.wrongProtocol.get('tls'),
     'midge_node_info{node_id="n\\"1",version="1.2.3"}': 1,
     midge_node_ready: 1,

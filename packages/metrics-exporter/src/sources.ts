@@ -39,6 +39,8 @@ export interface NodeCounters {
   readonly redisOutages: number
   readonly redisDeafnesses: number
   readonly tlsErrors: number
+  /** By the name of the limit. */
+  readonly limitsMet: ReadonlyMap<string, number>
   /** By reason. */
   readonly dropped: ReadonlyMap<string, number>
   /** By MQTT 5 reason code. */

@@ -83,9 +83,25 @@ export type { DeadlineStore, ExpiredSession, SweepResult } from './ports/deadlin
 export { type Directory, type DirectoryListener, RouteInterest } from './ports/directory.ts'
 export type { GroupStore, TakenEntry } from './ports/groups.ts'
 export { DEFAULT_INSTANCE, type InstanceName } from './ports/instance-name.ts'
-export type { CommitItem, CommitResult, GroupTarget, MessageStore, SessionTarget } from './ports/messages.ts'
+export type {
+  CommitItem,
+  CommitResult,
+  GroupTarget,
+  MessageStore,
+  SessionTarget,
+  StoreLimits,
+} from './ports/messages.ts'
 export type { LinkListener, NodeLink } from './ports/node-link.ts'
 export type { QueueEntry, QueueLimits, QueueStore } from './ports/queues.ts'
+export type {
+  HeldSlot,
+  QuotaStore,
+  SlotAnswer,
+  SlotLimit,
+  SlotRequest,
+  TokenLease,
+  TokenWish,
+} from './ports/quotas.ts'
 export {
   checkRecordChanges,
   type RecordChange,

@@ -37,6 +37,15 @@ describe('TokenBucket', () => {
     assert.equal(bucket.waitMs(1, 0), 21)
   })
 
+  it('takeUpTo() takes what is there, and giveBack() fills no further than the burst', () => {
+    const bucket = new TokenBucket({ ratePerSecond: 1000, burst: 10 }, 0)
+    assert.equal(bucket.takeUpTo(7, 0), 7)
+    assert.equal(bucket.takeUpTo(7, 0), 3)
+    assert.equal(bucket.takeUpTo(7, 2), 2)
+    bucket.giveBack(100, 2)
+    assert.equal(bucket.takeUpTo(100, 2), 10)
+  })
+
   it('gives nothing for a clock that is set back, and goes on from there', () => {
     const bucket = new TokenBucket({ ratePerSecond: 1000, burst: 10 }, 10_000)
     assert.equal(bucket.tryTake(10, 10_000), true)

@@ -28,6 +28,25 @@ export class TokenBucket {
     return true
   }
 
+  /** Takes as many of `count` tokens as are there, whole ones. @returns how many it took */
+  takeUpTo(count: number, nowMs: number): number {
+    const taken = Math.min(count, this.available(nowMs))
+    this.#level -= taken * 1000
+    return taken
+  }
+
+  /** @returns whole tokens that are there */
+  available(nowMs: number): number {
+    this.#refill(nowMs)
+    return Math.max(0, Math.floor(this.#level / 1000))
+  }
+
+  /** Gives back what was taken and not used; what does not fit is lost. */
+  giveBack(count: number, nowMs: number): void {
+    this.#refill(nowMs)
+    this.#level = Math.min(this.#levelMax, this.#level + count * 1000)
+  }
+
   /** Takes `count` tokens in any case, for what has already happened; the debt delays what follows. */
   take(count: number, nowMs: number): void {
     this.#refill(nowMs)

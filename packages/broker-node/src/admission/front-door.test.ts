@@ -231,14 +231,6 @@ test('who has no record may do everything, until there is one', async () => {
   assert.equal(permissions.mayReceive('a'), false)
 })
 
-test('a plan has a bucket for every limit and none without', async () => {
-  const { door, users } = open([always(success('anna'))])
-  assert.deepEqual((await admitted(door)).plan, { publishes: undefined, publishBytes: undefined })
-  users.putUser('default', userOf('anna', { limits: { publishesPerSecond: 10 } }))
-  const { plan } = await admitted(door)
-  assert.deepEqual([plan.publishes?.burst, plan.publishBytes], [10, undefined])
-})
-
 test('the Common Name of a certificate is the username when it can be one', async () => {
   const certificate = (certCommonName: string | undefined): Claim => {
     const { info } = claimOf({})

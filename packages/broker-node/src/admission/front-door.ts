@@ -1,4 +1,4 @@
-import { ALL_PERMITTED, type InstanceName, ReasonCode, type RuleSource, TokenBucket } from '@midge/protocol-core'
+import { ALL_PERMITTED, type InstanceName, ReasonCode, type RuleSource } from '@midge/protocol-core'
 import type { Counters } from '../counters.ts'
 import type {
   Admission,
@@ -12,7 +12,6 @@ import type {
   LoginMethod,
   LoginRequest,
   LoginStep,
-  Plan,
   WillRights,
 } from '../ports.ts'
 import type { BanFinder } from './ban-book.ts'
@@ -21,7 +20,7 @@ import { LoginChain } from './login-chain.ts'
 import { RefusalLog } from './refusal-log.ts'
 import { REFUSED } from './refusals.ts'
 import { RuleWillRights } from './rule-will-rights.ts'
-import type { UserDirectory, UserLimits } from './user-directory.ts'
+import type { UserDirectory } from './user-directory.ts'
 import { UserPermissions } from './user-permissions.ts'
 
 /** What a {@link FrontDoor} is made of. */
@@ -119,13 +118,13 @@ export class FrontDoor implements Door {
   }
 
   private admit({ instance, clientId }: Claim, { username, grant }: LoginSuccess): Admitted {
-    const { users, rules, now } = this.options
+    const { users, rules } = this.options
     const permissions =
       grant?.isUnrestricted === true
         ? ALL_PERMITTED
         : new UserPermissions(rules.of(instance), { username, clientId }, grant?.rules)
-    const limits = username === undefined ? undefined : users.find(instance, username)?.limits
-    return { instance, username, permissions, plan: planOf(limits, now()), expiresAtMs: grant?.expiresAtMs }
+    const connectionsMax = username === undefined ? undefined : users.find(instance, username)?.connectionsMax
+    return { instance, username, permissions, plan: { connectionsMax }, expiresAtMs: grant?.expiresAtMs }
   }
 
   private refuse(claim: Claim, failure: LoginFailure): AdmissionStep {
@@ -176,19 +175,4 @@ class Visit implements Admission {
     if (step instanceof Promise) return step.then(answer => this.door.conclude(this.claim, this.epoch, answer))
     return this.door.conclude(this.claim, this.epoch, step)
   }
-}
-
-const UNLIMITED: Plan = { publishes: undefined, publishBytes: undefined }
-
-function planOf(limits: UserLimits | undefined, nowMs: number): Plan {
-  if (limits === undefined) return UNLIMITED
-  return {
-    publishes: bucketOf(limits.publishesPerSecond, nowMs),
-    publishBytes: bucketOf(limits.publishBytesPerSecond, nowMs),
-  }
-}
-
-/** One second's worth may come at once. */
-function bucketOf(ratePerSecond: number | undefined, nowMs: number): TokenBucket | undefined {
-  return ratePerSecond === undefined ? undefined : new TokenBucket({ ratePerSecond, burst: ratePerSecond }, nowMs)
 }

@@ -49,6 +49,10 @@ class TenantUser implements UserRecord {
     return this.user.epoch
   }
 
+  get connectionsMax(): number | undefined {
+    return this.user.connectionsMax ?? undefined
+  }
+
   get passwordHash(): string | undefined {
     return this.user.proof?.hash
   }

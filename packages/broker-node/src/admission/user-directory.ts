@@ -20,16 +20,10 @@ export interface UserRecord {
   readonly epoch?: number
   /** Absent when only a hash was imported; such a user cannot use SCRAM. */
   readonly scram: ScramKeys | undefined
+  /** Connections it may have at one time in the cluster; absent means as many as the plan has. */
+  readonly connectionsMax?: number | undefined
   /** What the user may do; absent means everything. */
   readonly rules?: readonly AclRule[]
-  /** What the user may use; absent means unlimited. */
-  readonly limits?: UserLimits
-}
-
-/** Rates of one connection of a user. */
-export interface UserLimits {
-  readonly publishesPerSecond?: number
-  readonly publishBytesPerSecond?: number
 }
 
 /** The users of all instances. A changed password or right is a new record. */

@@ -47,6 +47,16 @@ export class ClusterKeys {
     return `${this.prefix}inbox:{${encodeURIComponent(nodeId)}}`
   }
 
+  /** HASH: who is counted under a limit of an instance → the process that holds it, and its claim. */
+  slots(instance: string, kind: string): string {
+    return `${this.prefix}{q:${encodeURIComponent(instance)}}:slots:${encodeURIComponent(kind)}`
+  }
+
+  /** HASH: what a bucket of an instance held, and when. */
+  bucket(instance: string, bucket: string): string {
+    return `${this.prefix}{q:${encodeURIComponent(instance)}}:bucket:${encodeURIComponent(bucket)}`
+  }
+
   /** Channel of the control bus: `all` for everybody, `node:<id>` for one node. */
   bus(topic: string): string {
     return `${this.prefix}bus:${topic}`

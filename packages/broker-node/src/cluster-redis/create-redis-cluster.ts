@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import type { Directory, NodeLink, RecordStore } from '@midge/protocol-core'
+import type { Directory, NodeLink, QuotaStore, RecordStore } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 import { RetryGate } from '../redis/retry-gate.ts'
 import type { RedisRoom } from '../redis/room.ts'
@@ -9,6 +9,7 @@ import { ControlBus } from './control-bus.ts'
 import { NodeRegistry } from './node-registry.ts'
 import { RedisDirectory } from './redis-directory.ts'
 import { type LinkReports, RedisNodeLink } from './redis-node-link.ts'
+import { RedisQuotas } from './redis-quotas.ts'
 import { RedisRecords } from './redis-records.ts'
 import { type ClusterTimings, DEFAULT_TIMINGS, INBOX_BLOCK_MS } from './timings.ts'
 
@@ -30,6 +31,7 @@ export interface RedisCluster {
   directory: Directory & Pick<RedisDirectory, 'sizes' | 'summaries'>
   link: NodeLink & Pick<RedisNodeLink, 'framesSent' | 'framesReceived'>
   records: RecordStore
+  quotas: QuotaStore
   /** Leaves the cluster; `directory.stop`, `link.stop` and `records.stop` are part of it. */
   stop(): Promise<void>
 }
@@ -65,6 +67,7 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     takeoverAnswerMs: timings.takeoverAnswerMs,
     logger,
   })
+  const quotas = new RedisQuotas({ redis, keys, token: registry.token, leaseMs: timings.leaseMs })
   const stop = async (): Promise<void> => {
     await Promise.all([directory.stop(), records.stop()])
     gate.stop()
@@ -72,7 +75,7 @@ export function createRedisCluster(options: RedisClusterOptions): RedisCluster {
     inboxLink.disconnect()
     await redis.stop()
   }
-  return { directory, link, records, stop }
+  return { directory, link, quotas, records, stop }
 }
 
 function reportsOf({ onDropped, onGap, onUnreadable }: LinkReports): LinkReports {

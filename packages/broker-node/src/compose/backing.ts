@@ -1,4 +1,4 @@
-import type { Directory, NodeLink, RecordStore, SecretStore, Store } from '@midge/protocol-core'
+import type { Directory, NodeLink, QuotaStore, RecordStore, SecretStore, Store } from '@midge/protocol-core'
 import type { Config } from '../config/schema.ts'
 
 /** The part of the configuration that chooses and shapes a {@link Backing}. */
@@ -12,6 +12,7 @@ export interface Backing {
   link: NodeLink
   /** What operators and tenants have set up; whoever starts it waits for Redis as long as it takes. */
   records: RecordStore
+  quotas: QuotaStore
   /** The keys of `store`; waits as `ready` does. */
   secrets: SecretStore
   /**

@@ -1,4 +1,5 @@
 import { LocalDirectory } from '../cluster-local/local-directory.ts'
+import { LocalQuotas } from '../cluster-local/local-quotas.ts'
 import { NoLink } from '../cluster-local/no-link.ts'
 import { MEMORY_DATA_DIR } from '../config/schema.ts'
 import type { Logger } from '../ports.ts'
@@ -21,6 +22,7 @@ export async function openLocalBacking(config: BackingConfig, logger: Logger): P
     directory,
     link: new NoLink(),
     records: store.records,
+    quotas: new LocalQuotas(),
     secrets: store,
     ready: () => Promise.resolve(),
     patiently: (_what, step) => step(),

@@ -50,6 +50,7 @@ export function openRedisBacking(
     directory: cluster.directory,
     link: cluster.link,
     records: cluster.records,
+    quotas: cluster.quotas,
     secrets: {
       secret: (name, bytesCount) => patience.repeat('read a shared key', () => store.secret(name, bytesCount)),
     },

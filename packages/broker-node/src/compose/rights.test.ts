@@ -265,20 +265,6 @@ for (const [what, revoke] of [
   })
 }
 
-test('a plan with a rate slows a publisher down and loses nothing', async () => {
-  const root = await login('root')
-  await root.subscribe([{ filter: 'mine/#' }])
-  users.putUser('default', { ...anna(), limits: { publishesPerSecond: 20, publishBytesPerSecond: 1_000_000 } })
-  const client = await login('anna')
-  const startedMs = performance.now()
-  client.send(Buffer.concat(Array.from({ length: 30 }, () => publishPacket('mine/anna/p', 'x'))))
-  await root.until(() => root.deliveries().length === 30)
-  // A burst of 20, then one every 50 ms.
-  assert.ok(performance.now() - startedMs >= 450)
-  const { limits: _limits, ...unlimited } = anna()
-  users.putUser('default', unlimited)
-})
-
 test('rules that look at QoS and RETAIN are asked for every message, in whatever order these come', async () => {
   allow([
     { pattern: 'q/#', read: false, write: true, qos: [1] },

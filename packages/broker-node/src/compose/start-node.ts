@@ -20,6 +20,7 @@ import { createTenancy, startTenancy } from './node-tenancy.ts'
 import { createViews } from './node-views.ts'
 import { openBacking } from './open-backing.ts'
 import { revocations } from './revocation.ts'
+import { TenantLimits } from './tenant-limits.ts'
 import { openInstancePorts } from './tenant-ports.ts'
 
 /**
@@ -32,7 +33,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
   const counters = new Counters()
   const bootstrap = ensureBootstrap(config.dataDir === MEMORY_DATA_DIR ? undefined : config.dataDir, config.bootstrap)
   const backing = await openBacking(config, logger, counters)
-  const { store, directory, link } = backing
+  const { store, directory, link, quotas } = backing
   const tenancy = createTenancy(config, backing, logger)
   const log = new ClientLog(() => Date.now())
   const watched = log.watching(logger)
@@ -45,6 +46,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     store,
     directory,
     link,
+    quotas,
+    instanceLimits: new TenantLimits(tenancy.plane),
     door: createDoor(config.auth, { tenancy, caller, counters, logger: watched }),
   })
   const readiness = new Readiness({ store, directory, link, outage: () => backing.outage() })

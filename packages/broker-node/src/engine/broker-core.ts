@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream'
-import type { Directory, InstanceName, LinkListener, NodeLink, Store } from '@midge/protocol-core'
+import type { Directory, InstanceName, LinkListener, NodeLink, QuotaStore, Store } from '@midge/protocol-core'
 import type { Limits } from '../config/schema.ts'
 import type { Counters } from '../counters.ts'
-import type { ConnectionInfo, Door, Logger, ReadSink } from '../ports.ts'
+import type { ConnectionInfo, Door, InstanceLimits, Logger, ReadSink } from '../ports.ts'
 import { Connection } from './connection/connection.ts'
 import { Connections } from './connection/connections.ts'
 import { Linger } from './connection/linger.ts'
@@ -14,6 +14,7 @@ import type { Hooks } from './ground/hooks.ts'
 import { HookRights } from './ground/rights.ts'
 import type { EngineServices } from './ground/services.ts'
 import { type Flushable, FlushList, Tick } from './ground/tick.ts'
+import { Usages } from './limits/usages.ts'
 import { ClientPackets, type PacketParts } from './packets/client-packets.ts'
 import type { OpenClient } from './packets/open-client.ts'
 import { handleSubscribe, handleUnsubscribe, type SubscribeWish, type UnsubscribeWish } from './packets/subscribe.ts'
@@ -32,6 +33,9 @@ export interface BrokerCoreOptions {
   store: Store
   directory: Directory
   link: NodeLink
+  quotas: QuotaStore
+  /** Without it no instance has limits. */
+  instanceLimits?: InstanceLimits
   hooks: Hooks
   door: Door
   /** Wall clock, for tests. */
@@ -44,6 +48,8 @@ export interface ClientSelection {
   username?: string
   clientId?: string
 }
+
+const NO_LIMITS: InstanceLimits = { version: 0, planOf: () => undefined }
 
 /** The data plane of one node, put together: what a part does is written in its own file. */
 export class BrokerCore {
@@ -61,16 +67,18 @@ export class BrokerCore {
   private readonly ends: SessionEnds
   private readonly sweeper: Sweeper
   private readonly packetParts: PacketParts
+  private readonly usages: Usages
 
   constructor(options: BrokerCoreOptions) {
     const tick = new Tick()
-    const { nowMs = Date.now, ...rest } = options
+    const { nowMs = Date.now, quotas, instanceLimits = NO_LIMITS, ...rest } = options
     const services: EngineServices = { ...rest, nowMs, tick }
     const routers = new Routers(services)
     const sessions = new SessionRegistry(services)
     const groups = new GroupQueues(services, routers)
     const forwarder = new Forwarder(services)
-    const publisher = new Publisher({ services, routers, sessions, groups, forwarder })
+    const usages = new Usages(services, { quotas, instanceLimits })
+    const publisher = new Publisher({ services, routers, sessions, groups, forwarder, usages })
     const outlets = new FlushList<Flushable>(tick)
     const ackFlushes = new FlushList<Flushable>(tick)
     // What is published in a tick is handed to the store before anything else leaves.
@@ -83,12 +91,16 @@ export class BrokerCore {
     this.groups = groups
     this.publisher = publisher
     this.connections = connections
+    this.usages = usages
+    usages.onChanged = ({ instance }) => {
+      for (const connection of connections) if (connection.instance === instance) connection.onLimits()
+    }
     this.rights = new HookRights(services.hooks)
     const wills = new WillPublisher({ services, publisher })
     this.sweeper = new Sweeper({ services, routers, wills, groups, connections })
     this.ends = new SessionEnds({ services, sessions, routers, publisher, groups, sweeper: this.sweeper })
     this.packetParts = {
-      ...{ services, routers, sessions, groups, publisher, connections },
+      ...{ services, routers, sessions, groups, publisher, connections, usages },
       ...{ ends: this.ends, wills, rights: this.rights },
       sessionParts: { services, groups, ackFlushes },
     }
@@ -102,11 +114,15 @@ export class BrokerCore {
     const { directory, link, store } = this.services
     store.setListener({
       onQueueGrew: (instance, clientId, tailSeq) => this.sessions.onQueueGrew(instance, clientId, tailSeq),
-      onReconnected: () => this.sessions.refreshQueues(),
+      onReconnected: () => {
+        this.sessions.refreshQueues()
+        this.usages.keepSlots()
+      },
     })
     await link.start(this.linkListener())
     await directory.start(this.routers.directoryListener())
     this.sweeper.start()
+    this.usages.start()
   }
 
   accept(stream: Duplex, info: ConnectionInfo): Connection {
@@ -126,7 +142,8 @@ export class BrokerCore {
     const session = this.sessions.sessionOf(client.instance, client.clientId)
     if (session === undefined || !(client instanceof Connection) || session.outlet !== client) return undefined
     const router = this.routers.of(client.instance)
-    return { connection: client, session, router, rights: client.rights, isBridge: client.isBridge }
+    const usage = this.usages.of(client.instance)
+    return { connection: client, session, router, rights: client.rights, isBridge: client.isBridge, usage }
   }
 
   /** Subscribes as if the client had asked for it: its later packets wait until that is done. */
@@ -194,6 +211,7 @@ export class BrokerCore {
     this.ends.stopRetrying()
     const swept = this.sweeper.stop()
     this.connections.stop()
+    this.usages.stop()
     await this.settled()
     await swept
   }

@@ -23,7 +23,7 @@ export async function createBroker(options: BrokerOptions): Promise<MidgeBroker>
   const logger = options.logger ?? createLogger(logSettings(config))
   const counters = new Counters()
   const backing = await openBacking(config, logger, counters)
-  const { store, directory, link } = backing
+  const { store, directory, link, quotas } = backing
   const broker = new MidgeBroker({
     ...pickHooks(options),
     nodeId: config.nodeId,
@@ -33,6 +33,7 @@ export async function createBroker(options: BrokerOptions): Promise<MidgeBroker>
     store,
     directory,
     link,
+    quotas,
     isEmbedded: true,
     release: () => backing.stop(),
   })

@@ -5,11 +5,19 @@ import {
   detachMessage,
   type InstanceName,
   type QueueLimits,
+  type StoreLimits,
 } from '@midge/protocol-core'
 import { type EntryQueue, StoredEntry } from './entry-queue.ts'
 import type { LocalGroups } from './local-groups.ts'
 import type { Recorder } from './recorder.ts'
 import { type LocalSession, RetainedRecord, type State } from './state.ts'
+
+/** What one append needs to know besides the entry. */
+interface Context {
+  bytes: Uint8Array
+  nowMs: number
+  limits: QueueLimits
+}
 
 /** Applies committed messages to queues, groups and retained messages. */
 export class Commits {
@@ -58,40 +66,35 @@ export class Commits {
       result.seqs[i] = this.#append(session, new StoredEntry(detached.message, target, detached.bytes.length), {
         bytes: detached.bytes,
         nowMs,
+        limits: item.limits?.queue ?? this.#limits,
       })
     }
     for (const group of groups) {
-      if (!this.#groups.append(instance, group, detached, nowMs)) result.droppedGroups++
+      if (!this.#groups.append(instance, group, { detached, nowMs, limits: item.limits?.queue })) result.droppedGroups++
     }
-    if (item.retain) this.#retain(instance, detached)
+    if (item.retain && !this.#retain(instance, detached, item.limits?.retained)) result.isRetainedFull = true
     return result
   }
 
   removeRetained(record: RetainedRecord): void {
     const { topicName } = record.message
-    const index = this.#state.tenant(record.instance).retained
-    if (index.get(topicName) !== record) return
-    index.delete(topicName)
+    const tenant = this.#state.tenant(record.instance)
+    if (tenant.retained.get(topicName) !== record) return
+    tenant.retained.delete(topicName)
+    tenant.retainedBytes -= record.bytes
     this.#state.retainedDeadlines.cancel(record)
     this.#recorder.retainedRemoved(record.instance, topicName)
   }
 
-  #append(session: LocalSession, entry: StoredEntry, context: { bytes: Uint8Array; nowMs: number }): number {
-    if (this.#isFull(session, entry.size)) {
+  #append(session: LocalSession, entry: StoredEntry, context: Context): number {
+    const { limits } = context
+    if (isFull(session, entry.size, limits)) {
       this.#dropExpired(session, context.nowMs)
-      if (this.#isFull(session, entry.size)) return 0
+      if (isFull(session, entry.size, limits)) return 0
     }
     const seq = session.queue.append(entry)
     this.#recorder.entry(session, seq, entry, context.bytes)
     return seq
-  }
-
-  #isFull(session: LocalSession, size: number): boolean {
-    const { queue } = session
-    const limits = this.#limits
-    return session.connected
-      ? queue.count >= limits.onlineQueueMessages || queue.bytes + size > limits.onlineQueueBytes
-      : queue.count >= limits.offlineQueueMessages || queue.bytes + size > limits.offlineQueueBytes
   }
 
   /** Messages that nobody may see any more do not keep others out. */
@@ -105,20 +108,34 @@ export class Commits {
     if (queue.count === 0) this.#recorder.queueEmptied(session)
   }
 
-  #retain(instance: InstanceName, detached: DetachedMessage): void {
+  /** @returns false when the instance has no room for it */
+  #retain(instance: InstanceName, detached: DetachedMessage, limits: StoreLimits['retained']): boolean {
     const { message, bytes } = detached
-    const index = this.#state.tenant(instance).retained
-    const old = index.get(message.topicName)
+    const tenant = this.#state.tenant(instance)
+    const old = tenant.retained.get(message.topicName)
     if (message.payload.length === 0) {
       if (old !== undefined) this.removeRetained(old)
-      return
+      return true
+    }
+    const bytesAfter = tenant.retainedBytes - (old?.bytes ?? 0) + bytes.length
+    if (limits !== undefined) {
+      if (old === undefined && tenant.retained.size >= limits.messages) return false
+      if (bytesAfter > limits.bytes) return false
     }
     if (old !== undefined) this.#state.retainedDeadlines.cancel(old)
-    const record = new RetainedRecord(instance, message)
-    index.set(message.topicName, record)
+    const record = new RetainedRecord(instance, message, bytes.length)
+    tenant.retained.set(message.topicName, record)
+    tenant.retainedBytes = bytesAfter
     if (message.expiresAtMs !== 0) this.#state.retainedDeadlines.schedule(record, message.expiresAtMs)
     this.#recorder.retained(instance, message.topicName, bytes)
+    return true
   }
+}
+
+function isFull({ connected, queue }: LocalSession, size: number, limits: QueueLimits): boolean {
+  return connected
+    ? queue.count >= limits.onlineQueueMessages || queue.bytes + size > limits.onlineQueueBytes
+    : queue.count >= limits.offlineQueueMessages || queue.bytes + size > limits.offlineQueueBytes
 }
 
 /**

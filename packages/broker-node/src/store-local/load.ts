@@ -216,9 +216,11 @@ class Loader {
   }
 
   #retained(instance: string, value: Uint8Array): void {
-    const record = new RetainedRecord(instance, decodeMessage(value))
+    const record = new RetainedRecord(instance, decodeMessage(value), value.length)
     const { topicName, expiresAtMs } = record.message
-    this.#state.tenant(instance).retained.set(topicName, record)
+    const tenant = this.#state.tenant(instance)
+    tenant.retained.set(topicName, record)
+    tenant.retainedBytes += value.length
     if (expiresAtMs !== 0) this.#state.retainedDeadlines.schedule(record, expiresAtMs)
   }
 }

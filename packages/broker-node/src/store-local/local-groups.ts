@@ -6,24 +6,29 @@ import { Group, GroupEntry, type LocalSession, type State } from './state.ts'
 export class LocalGroups {
   readonly #state: State
   readonly #recorder: Recorder
-  readonly #messagesMax: number
-  readonly #bytesMax: number
+  readonly #limits: QueueLimits
 
   constructor(state: State, recorder: Recorder, limits: QueueLimits) {
     this.#state = state
     this.#recorder = recorder
-    // A group is fed at the pace of the online and stands in for the offline: the wider bound of both holds.
-    this.#messagesMax = Math.max(limits.offlineQueueMessages, limits.onlineQueueMessages)
-    this.#bytesMax = Math.max(limits.offlineQueueBytes, limits.onlineQueueBytes)
+    this.#limits = limits
   }
 
   /** @returns false when the group's queue is full */
-  append(instance: InstanceName, target: GroupTarget, detached: DetachedMessage, nowMs: number): boolean {
+  append(
+    instance: InstanceName,
+    target: GroupTarget,
+    {
+      detached,
+      nowMs,
+      limits = this.#limits,
+    }: { detached: DetachedMessage; nowMs: number; limits?: QueueLimits | undefined },
+  ): boolean {
     const group = this.#state.group(instance, target.group) ?? this.#create(instance, target.group)
     const size = detached.bytes.length
-    if (this.#isFull(group, size)) {
+    if (isFull(group, size, limits)) {
       this.#dropExpired(group, nowMs)
-      if (this.#isFull(group, size)) return false
+      if (isFull(group, size, limits)) return false
     }
     const entry = new GroupEntry(group.nextSeq++, target.qos, detached.message, size)
     group.entries.set(entry.seq, entry)
@@ -164,10 +169,6 @@ export class LocalGroups {
     this.#state.session(group.instance, holder)?.removeHeldGroup(group)
   }
 
-  #isFull(group: Group, size: number): boolean {
-    return group.entries.size >= this.#messagesMax || group.bytes + size > this.#bytesMax
-  }
-
   #create(instance: InstanceName, name: string): Group {
     const group = new Group(instance, name, ++this.#state.lastGroupId)
     this.#state.tenant(instance).groups.set(name, group)
@@ -201,4 +202,12 @@ function isExpired(entry: GroupEntry, nowMs: number): boolean {
 
 function ascending(a: number, b: number): number {
   return a - b
+}
+
+/** A group is fed at the pace of the online and stands in for the offline: the wider bound of both holds. */
+function isFull(group: Group, size: number, limits: QueueLimits): boolean {
+  return (
+    group.entries.size >= Math.max(limits.offlineQueueMessages, limits.onlineQueueMessages) ||
+    group.bytes + size > Math.max(limits.offlineQueueBytes, limits.onlineQueueBytes)
+  )
 }

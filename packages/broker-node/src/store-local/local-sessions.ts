@@ -52,6 +52,7 @@ export class LocalSessions {
     if (standing !== 'overdue' && isOfAnother(existing, request.username)) throw owned()
     const previous = existing?.connected === true ? { nodeId: existing.nodeId, epoch: existing.epoch } : undefined
     const start = decideStart(standing, request.cleanStart)
+    this.#checkRoom(request, existing)
     const { due, claimed } = this.wills.onOpen(instance, clientId, start, nowMs)
     const displacedWill = existing?.connected === true ? this.#displace(existing, start, nowMs) : undefined
     const endedSubscriptions = existing !== undefined && start === 'replaced' ? this.end(existing) : []
@@ -131,6 +132,14 @@ export class LocalSessions {
     session.unsubscribeAll()
     session.epoch = 0
     return subscriptions
+  }
+
+  /** @throws BrokerError `MIDGE_PLAN_LIMIT` */
+  #checkRoom({ instance, storedSessionsMax }: OpenRequest, existing: LocalSession | undefined): void {
+    if (storedSessionsMax === undefined || (existing !== undefined && existing.expirySeconds > 0)) return
+    let count = 0
+    for (const { expirySeconds } of this.#state.tenant(instance).sessions.values()) if (expirySeconds > 0) count++
+    if (count >= storedSessionsMax) throw new BrokerError('MIDGE_PLAN_LIMIT', `${count} sessions are stored already`)
   }
 
   /** The open connection gives way to a new one. @returns its will, if that is to be published */

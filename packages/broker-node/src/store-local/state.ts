@@ -118,11 +118,14 @@ export class WillRecord implements Scheduled {
 export class RetainedRecord implements Scheduled {
   readonly instance: InstanceName
   readonly message: Message
+  /** As it is stored. */
+  readonly bytes: number
   dueAtMs = 0
 
-  constructor(instance: InstanceName, message: Message) {
+  constructor(instance: InstanceName, message: Message, bytes: number) {
     this.instance = instance
     this.message = message
+    this.bytes = bytes
   }
 }
 
@@ -179,6 +182,8 @@ export class Tenant {
   /** Wills of connections that have ended, by client id, oldest first. */
   readonly wills: Map<string, WillRecord[]> = new Map()
   readonly retained: RetainedIndex<RetainedRecord> = new RetainedIndex()
+  /** Of all that is in `retained`. */
+  retainedBytes = 0
 }
 
 /** The state of the local store. Its parts change it; {@link Recorder} writes the changes down. */

@@ -31,6 +31,7 @@ export interface PlanContext {
 
 interface EnqueueCall {
   keys: string[]
+  limits: QueueLimits
   /** Record key to the number that the script knows the session by. */
   numbers: Map<string, number>
   args: Argument[]
@@ -42,8 +43,18 @@ interface EnqueueCall {
 
 interface GroupCall {
   keys: string[]
+  limits: QueueLimits
   args: Argument[]
   items: number[]
+}
+
+/** One message on its way into queues. */
+interface Entry {
+  /** Of its item. */
+  index: number
+  token: string
+  bytes: Buffer
+  limits: QueueLimits
 }
 
 interface RetainedCall {
@@ -55,7 +66,8 @@ interface RetainedCall {
 export class CommitPlan {
   private readonly context: PlanContext
   private readonly enqueues: EnqueueCall[] = []
-  private readonly enqueueByPartition: Map<number, EnqueueCall> = new Map()
+  /** By the limits that hold for them, since those are of the call. */
+  private readonly openEnqueues: Map<QueueLimits, Map<number, EnqueueCall>> = new Map()
   private readonly groups: Map<string, GroupCall> = new Map()
   private readonly retained: Map<string, RetainedCall> = new Map()
   /** Dedup tokens by partition, to be forgotten when all is done. */
@@ -65,19 +77,22 @@ export class CommitPlan {
     this.context = context
   }
 
-  /** @param token - names the attempt to commit this QoS 2 message; '' when it may be repeated */
-  add(item: CommitItem, index: number, token: string): void {
+  /**
+   * @param token - names the attempt to commit this QoS 2 message; '' when it may be repeated
+   * @param isRetainedFull - there is no room to retain it
+   */
+  add(item: CommitItem, index: number, { token, isRetainedFull }: { token: string; isRetainedFull: boolean }): void {
     const bytes = asBuffer(encodeMessage(item.message))
-    this.addSessions(item, index, token, bytes)
+    const limits = item.limits?.queue ?? this.context.limits
+    this.addSessions(item, { index, token, bytes, limits })
     for (const { group, qos } of item.groups) {
-      this.addGroup(item.instance, group, { qos, token, index, bytes })
+      this.addGroup(item.instance, group, { qos, token, index, bytes, limits })
     }
-    if (item.retain) this.addRetained(item, bytes)
+    if (item.retain && !isRetainedFull) this.addRetained(item, bytes)
   }
 
   calls(): StoreCall[] {
     const { context } = this
-    const { limits } = context
     return [
       ...this.enqueues.map(
         (call): StoreCall => ({
@@ -87,10 +102,10 @@ export class CommitPlan {
             context.nodeId,
             context.nowMs,
             context.keys.pokePrefix(),
-            limits.offlineQueueMessages,
-            limits.offlineQueueBytes,
-            limits.onlineQueueMessages,
-            limits.onlineQueueBytes,
+            call.limits.offlineQueueMessages,
+            call.limits.offlineQueueBytes,
+            call.limits.onlineQueueMessages,
+            call.limits.onlineQueueBytes,
             DEDUP_MS,
             call.itemCount,
             ...call.args,
@@ -104,8 +119,8 @@ export class CommitPlan {
           args: [
             context.nowMs,
             // A group is fed at the pace of the online and stands in for the offline: the wider bound of both holds.
-            Math.max(limits.offlineQueueMessages, limits.onlineQueueMessages),
-            Math.max(limits.offlineQueueBytes, limits.onlineQueueBytes),
+            Math.max(call.limits.offlineQueueMessages, call.limits.onlineQueueMessages),
+            Math.max(call.limits.offlineQueueBytes, call.limits.onlineQueueBytes),
             DEDUP_MS,
             ...call.args,
           ],
@@ -146,13 +161,22 @@ export class CommitPlan {
     }
   }
 
-  private addSessions(item: CommitItem, index: number, token: string, bytes: Buffer): void {
+  private addSessions(item: CommitItem, { index, token, bytes, limits }: Entry): void {
+    if (item.sessions.length === 0) return
+    let open = this.openEnqueues.get(limits)
+    if (open === undefined) {
+      open = new Map()
+      this.openEnqueues.set(limits, open)
+    }
     const opened = new Map<EnqueueCall, { count: number; countAt: number }>()
     item.sessions.forEach((target, i) => {
       const place = this.context.keys.place(item.instance, target.clientId)
-      let call = this.enqueueByPartition.get(place.partition)
+      let call = open.get(place.partition)
       // An item is never split over two calls of a partition: its dedup token stands for all of it.
-      if (call === undefined || (!opened.has(call) && isBig(call))) call = this.newEnqueue(place.partition)
+      if (call === undefined || (!opened.has(call) && isBig(call))) {
+        call = this.newEnqueue(place.partition, limits)
+        open.set(place.partition, call)
+      }
       let head = opened.get(call)
       if (head === undefined) {
         call.args.push(bytes, token, 0)
@@ -176,9 +200,10 @@ export class CommitPlan {
     })
   }
 
-  private newEnqueue(partition: number): EnqueueCall {
+  private newEnqueue(partition: number, limits: QueueLimits): EnqueueCall {
     const call: EnqueueCall = {
       keys: [...this.context.keys.dedup(partition)],
+      limits,
       numbers: new Map(),
       args: [],
       itemCount: 0,
@@ -186,15 +211,10 @@ export class CommitPlan {
       slots: [],
     }
     this.enqueues.push(call)
-    this.enqueueByPartition.set(partition, call)
     return call
   }
 
-  private addGroup(
-    instance: InstanceName,
-    group: string,
-    entry: { qos: Qos; token: string; index: number; bytes: Buffer },
-  ): void {
+  private addGroup(instance: InstanceName, group: string, entry: Entry & { qos: Qos }): void {
     const { keys } = this.context
     const place = keys.place(instance, group)
     // Sessions and groups of one partition share the table of tokens.
@@ -203,7 +223,8 @@ export class CommitPlan {
     let call = this.groups.get(place.id)
     if (call === undefined) {
       const { queue, record } = keys.group(place)
-      call = { keys: [...keys.dedup(place.partition), queue, record], args: [], items: [] }
+      const { limits } = entry
+      call = { keys: [...keys.dedup(place.partition), queue, record], limits, args: [], items: [] }
       this.groups.set(place.id, call)
     }
     call.args.push(asBuffer(encodeQueueEntryHeader(entry.qos, false, undefined)), entry.bytes, token)

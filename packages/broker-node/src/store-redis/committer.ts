@@ -2,6 +2,7 @@ import { BrokerError, type CommitItem, type CommitResult, type QueueLimits } fro
 import { CommitPlan } from './commit-plan.ts'
 import { type RedisLink, type StoreCall, toBrokerError } from './redis-link.ts'
 import { toNumber, toText } from './replies.ts'
+import { RetainedRoom } from './retained-room.ts'
 import type { StoreKeys } from './store-keys.ts'
 
 /** How long a commit waits for the replica when the durability asks for one. */
@@ -20,6 +21,8 @@ interface Attempt {
   status: CommitResult['status']
   /** '' for an item that needs none. */
   token: string
+  /** Its instance has no room for another retained message. */
+  isRetainedFull: boolean
 }
 
 /**
@@ -31,6 +34,7 @@ export class Committer {
   private readonly keys: StoreKeys
   private readonly options: CommitterOptions
   private lastSent: Promise<void> = Promise.resolve()
+  private readonly retainedRoom: RetainedRoom
   private readonly tokenPrefix: string
   private tokenCount = 0
 
@@ -38,6 +42,7 @@ export class Committer {
     this.link = link
     this.keys = keys
     this.options = options
+    this.retainedRoom = new RetainedRoom(link, keys)
     this.tokenPrefix = `${options.nodeId}.${Date.now().toString(36)}.`
   }
 
@@ -50,6 +55,7 @@ export class Committer {
     try {
       await turn
       const attempts = await this.begin(items)
+      await this.makeRoom(items, attempts)
       const plan = this.plan(items, attempts)
       const calls = plan.calls()
       const stored = this.store(calls)
@@ -60,6 +66,7 @@ export class Committer {
           status: attempt.status,
           seqs: new Array<number>(items[i]?.sessions.length ?? 0).fill(0),
           droppedGroups: 0,
+          ...(attempt.isRetainedFull ? { isRetainedFull: true } : {}),
         }),
       )
       plan.read(replies, results)
@@ -72,7 +79,7 @@ export class Committer {
 
   /** QoS 2: notes in the publisher's session that the message is here, before anything is stored. */
   private async begin(items: CommitItem[]): Promise<Attempt[]> {
-    const attempts = items.map((): Attempt => ({ status: 'stored', token: '' }))
+    const attempts = items.map((): Attempt => ({ status: 'stored', token: '', isRetainedFull: false }))
     const calls: StoreCall[] = []
     const waiting: Attempt[] = []
     items.forEach((item, i) => {
@@ -96,12 +103,23 @@ export class Committer {
     return attempts
   }
 
+  /** Counts what is to be retained by instances that may not retain all they like. */
+  private async makeRoom(items: CommitItem[], attempts: Attempt[]): Promise<void> {
+    const limited = items.some(({ retain, limits }) => retain && limits?.retained !== undefined)
+    if (!limited) return
+    const waiting = items.flatMap((item, i) =>
+      attempts[i]?.status === 'stored' ? [{ item, attempt: attempts[i] }] : [],
+    )
+    const full = await this.retainedRoom.take(waiting.map(({ item }) => item))
+    for (const { item, attempt } of waiting) if (full.has(item)) attempt.isRetainedFull = true
+  }
+
   private plan(items: CommitItem[], attempts: Attempt[]): CommitPlan {
     const { limits, nodeId } = this.options
     const plan = new CommitPlan({ keys: this.keys, limits, nodeId, nowMs: Date.now() })
     items.forEach((item, i) => {
       const attempt = attempts[i]
-      if (attempt?.status === 'stored') plan.add(item, i, attempt.token)
+      if (attempt?.status === 'stored') plan.add(item, i, attempt)
     })
     return plan
   }

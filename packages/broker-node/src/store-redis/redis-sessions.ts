@@ -15,6 +15,7 @@ import { PARTITION_COUNT } from './hash-tag.ts'
 import type { RedisLink, StoreCall } from './redis-link.ts'
 import { toWill } from './redis-wills.ts'
 import { toBuffer, toList, toNumber, toText } from './replies.ts'
+import { SessionRoom } from './session-room.ts'
 import { namesOf, type Place, type StoreKeys } from './store-keys.ts'
 
 const PAGE_COUNT = 200
@@ -31,17 +32,20 @@ export class RedisSessions {
   private readonly link: RedisLink
   private readonly keys: StoreKeys
   private readonly jobs: GroupJobs
+  private readonly room: SessionRoom
 
   constructor(link: RedisLink, keys: StoreKeys, jobs: GroupJobs) {
     this.link = link
     this.keys = keys
     this.jobs = jobs
+    this.room = new SessionRoom(link, keys)
   }
 
   async open(request: OpenRequest): Promise<OpenedSession> {
     const place = this.keys.place(request.instance, request.clientId)
     const { partition } = place
-    const { will } = request
+    const { will, storedSessionsMax } = request
+    if (storedSessionsMax !== undefined) await this.room.take(request, storedSessionsMax)
     const reply = toList(
       await this.link.one({
         script: 'open-session-12',
@@ -121,6 +125,7 @@ export class RedisSessions {
   async finish(place: Place, reply: unknown): Promise<Ending> {
     const [done, subscriptions, job, epoch] = toList(reply)
     if (done !== 1) return { done: false, subscriptions: [] }
+    this.room.mayHaveEnded(place)
     const jobText = toText(job)
     if (jobText !== '') await this.jobs.attempt(place.partition, `${place.id}:${toNumber(epoch)}`, jobText)
     return { done: true, subscriptions: toSubscriptions(subscriptions) }

@@ -121,6 +121,17 @@ export class StoreKeys {
     return { values: `${this.prefix}:ret:{${tag}}:${name}`, index: `${this.prefix}:ridx:{${tag}}:${name}` }
   }
 
+  /** What an instance with a plan has retained: the size of each topic, and their sum. */
+  retainedRoom(instance: string): [sizes: string, sum: string] {
+    const name = encodeURIComponent(instance)
+    return [`${this.prefix}:rlim:{q:${name}}`, `${this.prefix}:rsum:{q:${name}}`]
+  }
+
+  /** Sessions of an instance with a plan that may outlive their connection. */
+  sessionRoom(instance: string): string {
+    return `${this.prefix}:slim:{q:${encodeURIComponent(instance)}}`
+  }
+
   /** Member of {@link due} for a retained message. */
   retainedMember(instance: string, topicName: string): string {
     return `${DueKind.retained}${encodeURIComponent(instance)}:${topicName}`

@@ -3,12 +3,14 @@ import { loadScripts, type Script, scriptsFolder } from '../redis/script-files.t
 /** Every script of the store; the number is that of its KEYS, `n` when it varies. */
 export const SCRIPT_NAMES = [
   'ack-group-3',
+  'add-retained-2',
   'ack-queue-3',
   'append-group-4',
   'begin-inbound-2',
   'claim-due-3',
   'close-session-11',
   'confirm-due-2',
+  'count-retained-1',
   'delete-group-n',
   'enqueue-n',
   'expire-retained-3',
@@ -29,6 +31,8 @@ export const SCRIPT_NAMES = [
   'save-subscriptions-3',
   'set-retained-3',
   'take-group-4',
+  'take-retained-2',
+  'take-session-1',
 ] as const
 export type ScriptName = (typeof SCRIPT_NAMES)[number]
 

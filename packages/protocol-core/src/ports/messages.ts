@@ -1,6 +1,7 @@
 import type { Message } from '../message.ts'
 import type { Qos } from '../packet.ts'
 import type { InstanceName } from './instance-name.ts'
+import type { QueueLimits } from './queues.ts'
 
 /** One stored session that a message goes to, with what its own subscriptions decided. */
 export interface SessionTarget {
@@ -21,6 +22,14 @@ export interface GroupTarget {
   qos: Qos
 }
 
+/** What messages of an instance have to keep to; the same object for all of them while its limits hold. */
+export interface StoreLimits {
+  /** In place of those of the store. */
+  queue: QueueLimits
+  /** Retained messages of the instance; `undefined` is unlimited. */
+  retained: { messages: number; bytes: number } | undefined
+}
+
 /** One PUBLISH to be made durable. */
 export interface CommitItem {
   instance: InstanceName
@@ -34,6 +43,8 @@ export interface CommitItem {
    * and an item whose id is already recorded commits nothing and reports `duplicate`.
    */
   inbound: { clientId: string; epoch: number; packetId: number } | undefined
+  /** Of the instance, where it has any. */
+  limits?: StoreLimits | undefined
 }
 
 /** What became of one {@link CommitItem}. */
@@ -46,6 +57,8 @@ export interface CommitResult {
   seqs: number[]
   /** Groups (by position) whose queue was full. */
   droppedGroups: number
+  /** The instance has no room for another retained message: all else is stored. */
+  isRetainedFull?: boolean
 }
 
 /** The way of published messages into queues, share groups and the retained messages. */

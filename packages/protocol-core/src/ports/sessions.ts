@@ -17,6 +17,8 @@ export interface OpenRequest {
   sessionExpirySeconds: number
   will: StoredWill | undefined
   nowMs: number
+  /** Sessions of the instance that may outlive their connection; absent is unlimited. One that exists is resumed in any case. */
+  storedSessionsMax?: number | undefined
 }
 
 /** The session as its new owner finds it. See {@link SessionStore.open}. */
@@ -85,7 +87,8 @@ export interface SessionStore {
    *
    * @throws BrokerError `MIDGE_CLIENT_ID_OWNED` while a session of this client id is there, connected or stored, that
    * another user has opened last; nothing has changed then. A session that does not say whose it is may be opened by
-   * anybody.
+   * anybody. `MIDGE_PLAN_LIMIT`
+   * for a new session beyond `storedSessionsMax`; nothing has changed then either.
    */
   open(request: OpenRequest): Promise<OpenedSession>
 

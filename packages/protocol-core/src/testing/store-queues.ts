@@ -334,4 +334,31 @@ export const queueContract: StoreTests = {
     assert.deepEqual(payloadsOf(await readAll(f, 'sub', epoch, 10)), ['1', '2'])
     assert.deepEqual((await f.open('pub')).inboundPacketIds, [])
   },
+
+  'messages keep to the limits of their instance, and others of the same batch to theirs': async f => {
+    const queue = { ...CONTRACT_LIMITS, onlineQueueMessages: 2, offlineQueueMessages: 2 }
+    const limits = { queue, retained: undefined }
+    await f.open('c')
+    await f.open('c', { instance: 'other' })
+    const item = (payload: string): ReturnType<Fixture['item']> =>
+      f.item({ message: message('t', payload), sessions: [target('c')], groups: [{ group: '$share/g/t', qos: 1 }] })
+    const items = names(4).flatMap(payload => [
+      { ...item(payload), limits },
+      { ...item(payload), instance: 'other' },
+    ])
+    const results = await f.store.commit(items)
+    assert.deepEqual(
+      results.map(({ seqs, droppedGroups }) => [...seqs, droppedGroups]),
+      [
+        [1, 0],
+        [1, 0],
+        [2, 0],
+        [2, 0],
+        [0, 1],
+        [3, 0],
+        [0, 1],
+        [4, 0],
+      ],
+    )
+  },
 }

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
+import type { StoreLimits } from '../ports/messages.ts'
 import { matches } from '../topic-filter.ts'
-import { type Fixture, INSTANCE, message, packetIds, payloadsOf, type StoreTests } from './store-fixture.ts'
+import {
+  CONTRACT_LIMITS,
+  type Fixture,
+  INSTANCE,
+  message,
+  packetIds,
+  payloadsOf,
+  type StoreTests,
+  target,
+} from './store-fixture.ts'
 
 const TOPICS = [
   'a',
@@ -157,4 +167,44 @@ export const retainedContract: StoreTests = {
     assert.deepEqual(await f.matchedTopics('+'), [long])
     assert.deepEqual(await f.matchedTopics('1/2/#'), [deep])
   },
+
+  'an instance retains as many messages as it may; the rest is stored all the same': async f => {
+    const limits = limitsOf({ messages: 3, bytes: 1_000_000 })
+    const put = (topicName: string, payload = 'x'): ReturnType<Fixture['item']> =>
+      f.item({ message: message(topicName, payload, { retain: true }), retain: true, limits })
+    const { epoch } = await f.open('c')
+    const full = async (...items: ReturnType<Fixture['item']>[]): Promise<boolean[]> =>
+      (await f.store.commit(items)).map(({ isRetainedFull }) => isRetainedFull === true)
+    await f.commit({ message: message('there before', 'x', { retain: true }), retain: true })
+    assert.deepEqual(await full(put('a'), put('b'), put('c'), put('a', 'new'), put('c')), [
+      false,
+      false,
+      true,
+      false,
+      true,
+    ])
+    const [result] = await f.store.commit([{ ...put('d'), sessions: [target('c')] }])
+    assert.deepEqual([result?.status, result?.seqs, result?.isRetainedFull], ['stored', [1], true])
+    assert.deepEqual(await f.matchedTopics('#'), ['a', 'b', 'there before'])
+    assert.deepEqual(await full(put('b', ''), put('c'), put('d')), [false, false, true])
+    assert.deepEqual(await f.matchedTopics('#'), ['a', 'c', 'there before'])
+    // Another instance has a room of its own.
+    assert.deepEqual(await full({ ...put('d'), instance: 'other' }), [false])
+    await f.close('c', epoch, { sessionExpirySeconds: 0 })
+  },
+
+  'an instance retains as many bytes as it may': async f => {
+    const limits = limitsOf({ messages: 1_000, bytes: 4_000 })
+    const put = (topicName: string, bytes: number): ReturnType<Fixture['item']> =>
+      f.item({ message: message(topicName, 'x'.repeat(bytes), { retain: true }), retain: true, limits })
+    const full = async (...items: ReturnType<Fixture['item']>[]): Promise<boolean[]> =>
+      (await f.store.commit(items)).map(({ isRetainedFull }) => isRetainedFull === true)
+    assert.deepEqual(await full(put('a', 2_000), put('b', 1_500), put('c', 1_500)), [false, false, true])
+    assert.deepEqual(await full(put('a', 2_600), put('a', 100), put('c', 1_500)), [true, false, false])
+    assert.deepEqual(await f.matchedTopics('#'), ['a', 'b', 'c'])
+  },
+}
+
+function limitsOf(retained: { messages: number; bytes: number }): StoreLimits {
+  return { queue: CONTRACT_LIMITS, retained }
 }

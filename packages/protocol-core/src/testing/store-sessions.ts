@@ -370,4 +370,22 @@ export const sessionContract: StoreTests = {
       assert.deepEqual(payloadsOf(taken), [label])
     }
   },
+
+  'as many sessions may outlive their connection as the limit says, however many are opened at once': async f => {
+    const opens = await Promise.allSettled(
+      packetIds(30).map(n => f.open(`c${n}`, { storedSessionsMax: 10, sessionExpirySeconds: 3600 })),
+    )
+    assert.equal(opens.filter(({ status }) => status === 'fulfilled').length, 10)
+    for (const open of opens) if (open.status === 'rejected') assert.equal(open.reason.code, 'MIDGE_PLAN_LIMIT')
+    await assert.rejects(f.open('one more', { storedSessionsMax: 10 }), { code: 'MIDGE_PLAN_LIMIT' })
+    const taken = packetIds(30).find(n => opens[n - 1]?.status === 'fulfilled')
+    // What exists may be resumed, also when the limit has become smaller.
+    const { epoch, sessionPresent } = await f.open(`c${taken}`, { storedSessionsMax: 1 })
+    assert.ok(sessionPresent)
+    await f.open('not stored', { sessionExpirySeconds: 0 })
+    await f.open('other instance', { instance: 'other', storedSessionsMax: 1 })
+    await f.close(`c${taken}`, epoch, { sessionExpirySeconds: 0 })
+    await f.open('one more', { storedSessionsMax: 10 })
+    await assert.rejects(f.open('and one more', { storedSessionsMax: 10 }), { code: 'MIDGE_PLAN_LIMIT' })
+  },
 }

@@ -3,7 +3,7 @@ import type { Counters } from '../../counters.ts'
 import type { Admission, AdmissionStep, Door, LoginMethod, LoginRequest, LoginStep, WillRights } from '../../ports.ts'
 import { FREE_WILLS } from '../ground/free-wills.ts'
 
-const UNLIMITED = { publishes: undefined, publishBytes: undefined }
+const UNLIMITED = {}
 
 /** The door of a broker that was given none: everybody may come in, unless a hook says otherwise, as with Aedes. */
 export class OpenDoor implements Door {

@@ -1,5 +1,12 @@
-import { type InstanceName, type OutboundTopicAliases, type ProtocolVersion, ReasonCode } from '@midge/protocol-core'
+import {
+  type InstanceName,
+  type OutboundTopicAliases,
+  PACKET_BYTES_MAX,
+  type ProtocolVersion,
+  ReasonCode,
+} from '@midge/protocol-core'
 import type { Rights } from '../ground/rights.ts'
+import { UNLIMITED, type Usage } from '../ground/usage.ts'
 import { NO_TERMS, type Terms } from './terms.ts'
 
 /** Everything that CONNECT settles about a connection; replaced as a whole whenever CONNECT has learnt more. */
@@ -10,6 +17,10 @@ export interface Bound {
   readonly version: ProtocolVersion
   readonly terms: Terms
   readonly rights: Rights
+  /** Of its instance. */
+  readonly usage: Usage
+  /** Largest packet that the client may send. */
+  readonly packetBytesMax: number
   /** Frames that came in fit this client as they are: it takes no aliases and has no size limit of its own. */
   readonly takesPlainFrames: boolean
   readonly aliasesOut: OutboundTopicAliases | undefined
@@ -37,6 +48,8 @@ export const UNBOUND: Bound = {
   version: 4,
   terms: NO_TERMS,
   rights: NO_RIGHTS,
+  usage: UNLIMITED,
+  packetBytesMax: PACKET_BYTES_MAX,
   takesPlainFrames: false,
   aliasesOut: undefined,
 }

@@ -32,11 +32,13 @@ import type { PlainFrame } from '../ground/plain-frame.ts'
 import type { Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
 import type { Flushable, FlushList } from '../ground/tick.ts'
+import type { RoomWaiter, Usage } from '../ground/usage.ts'
+import { type AcceptedStream, streamFormOf } from './accepted-stream.ts'
 import { type Bound, UNBOUND } from './bound.ts'
 import { copyPatched } from './frame-copy.ts'
 import { FrameInput, type InputOwner } from './frame-input.ts'
 import type { Linger } from './linger.ts'
-import { copyBytes, OutputBuffer, type OutputForm } from './output-buffer.ts'
+import { copyBytes, OutputBuffer } from './output-buffer.ts'
 import { Phase } from './phase.ts'
 
 /** QoS 1 and 2 messages stay in their queue while more than this waits for the socket. */
@@ -62,14 +64,6 @@ export interface ConnectionParts {
   readonly sinkOf: (connection: Connection) => PacketSink
 }
 
-/** A stream with what is known of it, as a listener or a program hands it over. */
-export interface AcceptedStream {
-  stream: Duplex
-  info: ConnectionInfo
-  /** The stream is a socket whose bytes come to {@link Connection.reads} and not as `data`. */
-  takesReads: boolean
-}
-
 /** Why a packet is acknowledged without success. */
 export interface AckRefusal {
   reasonCode: number
@@ -77,22 +71,11 @@ export interface AckRefusal {
   text?: string
 }
 
-const SOCKET: OutputForm = { isSocket: true, reusesChunks: true }
-/** TLS, WebSocket, and sockets of a library: in the end the kernel has what was written. */
-const STREAM: OutputForm = { isSocket: false, reusesChunks: true }
-/** A stream inside this process, which has no address. */
-const INSIDE: OutputForm = { isSocket: false, reusesChunks: false }
-
-function outputFormOf({ info, takesReads }: AcceptedStream): OutputForm {
-  if (takesReads) return SOCKET
-  return info.remoteAddress === '' ? INSIDE : STREAM
-}
-
 /**
  * One Network Connection: what comes in goes to its {@link PacketSink}, what goes out is collected and leaves with one
  * write per tick. It knows of its client what CONNECT has bound, and of the broker nothing.
  */
-export class Connection implements Client, Outlet, Flushable, InputOwner {
+export class Connection implements Client, Outlet, Flushable, InputOwner, RoomWaiter {
   readonly info: ConnectionInfo
   readonly stream: Duplex
   readonly openedAtMs: number
@@ -107,6 +90,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   private bound: Bound = UNBOUND
   // Of `bound`, for those who deliver to many connections: one cache line less to touch on each.
   rights: Rights = UNBOUND.rights
+  private usage: Usage = UNBOUND.usage
   private speaksV5 = false
   private fitsPlainFrames = false
   private currentPhase: Phase = Phase.awaitingConnect
@@ -129,7 +113,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     this.onEnded = onEnded
     this.openedAtMs = nowMs()
     this.lastProgressMs = this.openedAtMs
-    this.output = new OutputBuffer(outputFormOf(peer), () => this.onOutputProgress())
+    this.output = new OutputBuffer(streamFormOf(peer), () => this.onOutputProgress())
     this.sink = parts.sinkOf(this)
     const packetBytesMax = limits.maxPacketBytes
     this.input = new FrameInput({ stream, takesReads, sink: this.sink, owner: this, packetBytesMax, counters, nowMs })
@@ -193,11 +177,12 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   }
 
   get acceptsQueued(): boolean {
-    return this.currentPhase === Phase.open && this.output.unsentBytes < QUEUED_OUTPUT_BYTES_MAX
+    if (this.currentPhase !== Phase.open || this.output.unsentBytes >= QUEUED_OUTPUT_BYTES_MAX) return false
+    return this.usage.outbound?.admits(this) !== false
   }
 
   get takesPlainFrames(): boolean {
-    return this.fitsPlainFrames && !this.rights.filtersForward
+    return this.fitsPlainFrames && !this.rights.filtersForward && this.usage.outbound?.isAmple !== false
   }
 
   /** CONNECT is being handled, and so much is known of the client. */
@@ -211,12 +196,13 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     this.settle(bound)
     this.currentPhase = Phase.open
     this.hasBeenOpen = true
-    this.input.open()
+    this.input.open(bound.packetBytesMax)
   }
 
   private settle(bound: Bound): void {
     this.bound = bound
     this.rights = bound.rights
+    this.usage = bound.usage
     this.speaksV5 = bound.version === 5
     this.fitsPlainFrames = bound.takesPlainFrames
   }
@@ -238,7 +224,8 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   }
 
   onTooLarge(): void {
-    this.close(ReasonCode.packetTooLarge, `packet larger than ${this.limits.maxPacketBytes} bytes`)
+    this.close(ReasonCode.packetTooLarge, `packet larger than ${this.input.packetBytesMax} bytes`)
+    this.usage.tooLarge(this.clientId)
   }
 
   /** A packet was wrong, or handling it failed. Nobody else is concerned. */
@@ -371,7 +358,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     }
     const at = output.reserve(size)
     frame.writeTo(output.target, at)
-    this.countPublish(form.qos, 1)
+    this.countPublish(form.qos, 1, size)
     this.markDirty()
     if (form.qos > 0 && this.parts.services.hooks.observesAck) {
       this.unacked ??= new Map()
@@ -389,21 +376,21 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
   appendRun(run: PublishRun): void {
     if (!this.hasRoomFor(run.count)) return
     this.output.append(run.bytes, run.start, run.end)
-    this.countPublish(0, run.count)
+    this.countPublish(0, run.count, run.end - run.start)
     this.markDirty()
   }
 
   appendFrame(encoded: Uint8Array): void {
     if (!this.hasRoomFor(1)) return
     this.output.append(encoded, 0, encoded.length)
-    this.countPublish(0, 1)
+    this.countPublish(0, 1, encoded.length)
     this.markDirty()
   }
 
   appendPatched(encoded: Uint8Array, packetId: number): void {
     const at = this.output.reserve(encoded.length)
     copyPatched(encoded, this.output.target, at, packetId)
-    this.countPublish(1, 1)
+    this.countPublish(1, 1, encoded.length)
     this.markDirty()
   }
 
@@ -413,18 +400,20 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
     const { target } = this.output
     copyBytes(plain.bytes, start, end, target, at)
     patchPacketId(target, at + plain.packetIdAt - start, packetId)
-    this.countPublish(1, 1)
+    this.countPublish(1, 1, end - start)
     this.markDirty()
   }
 
-  /** QoS 0 waits for no socket: without room it is dropped. */
+  /** QoS 0 waits for no socket and for no plan: without room it is dropped. */
   private hasRoomFor(messages: number): boolean {
-    if (this.output.unsentBytes < this.limits.outputBufferBytesMax) return true
-    this.counters.drop(DropReason.outputFull, messages)
+    const isFull = this.output.unsentBytes >= this.limits.outputBufferBytesMax
+    if (!isFull && this.usage.outbound?.isDry !== true) return true
+    this.counters.drop(isFull ? DropReason.outputFull : DropReason.planRate, messages)
     return false
   }
 
-  private countPublish(qos: Qos, count: number): void {
+  private countPublish(qos: Qos, count: number, bytes: number): void {
+    this.usage.outbound?.take(count, bytes)
     const { messagesSent } = this.counters
     messagesSent[qos] = (messagesSent[qos] ?? 0) + count
     this.countSent(PacketType.publish, count)
@@ -459,6 +448,10 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
 
   private onOutputProgress(): void {
     this.lastProgressMs = this.nowMs()
+    this.onRoom()
+  }
+
+  onRoom(): void {
     if (this.output.unsentBytes < QUEUED_OUTPUT_BYTES_MAX) this.sink.onRoom()
   }
 
@@ -499,6 +492,7 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
       this.shut('no CONNECT in time', 'refused')
       return
     }
+    if (input.isWaiting) input.answerPings()
     if (keepAliveMs > 0 && nowMs - input.lastReceivedMs > keepAliveMs && !input.isWaiting) {
       counters.keepAliveTimeouts++
       this.parts.services.hooks.silent(this)
@@ -514,6 +508,11 @@ export class Connection implements Client, Outlet, Flushable, InputOwner {
       this.close(ReasonCode.unspecifiedError, 'client does not read')
       this.stream.destroy()
     }
+  }
+
+  /** The limits of its instance have changed. */
+  onLimits(): void {
+    this.sink.onLimits()
   }
 
   // --- end ---------------------------------------------------------------------------------------------------------

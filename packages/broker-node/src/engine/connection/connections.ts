@@ -1,5 +1,6 @@
 import { ReasonCode } from '@midge/protocol-core'
-import { type AcceptedStream, Connection, type ConnectionParts } from './connection.ts'
+import type { AcceptedStream } from './accepted-stream.ts'
+import { Connection, type ConnectionParts } from './connection.ts'
 import { LoginExpiries } from './login-expiries.ts'
 
 const DRAIN_SLICE_CONNECTIONS = 200

@@ -39,7 +39,7 @@ class Bench implements InputOwner {
       counters: this.counters,
       nowMs: () => this.nowMs,
     })
-    this.input.open()
+    this.input.open(packetBytesMax)
   }
 
   /** Without the ends of runs, whose number depends on the chunks. */

@@ -16,6 +16,8 @@ const OWN_READ_BYTES_MIN = 1024
  */
 const PROGRESS_BYTES_LOG2 = 14
 
+const PINGREQ_FIRST_BYTE = 0xc0
+
 /** Whom the input tells what goes wrong, and that nothing more comes. */
 export interface InputOwner {
   /** A packet is larger than allowed; nothing of the input is handled from here on. */
@@ -49,15 +51,18 @@ export class FrameInput implements ReadSink {
   isLent = false
   /** When a packet was last handled, or a good part of a large one came. */
   lastReceivedMs: number
+  /** Larger ones end the connection. */
+  packetBytesMax: number
   private readonly stream: Duplex
   private readonly sink: FrameInputOptions['sink']
   private readonly owner: InputOwner
-  private readonly packetBytesMax: number
   private readonly counters: Pick<Counters, 'bytesReceived'>
   private readonly nowMs: () => number
   private partial: Buffer | undefined = undefined
   private partialBytes = 0
   private rest: Uint8Array | undefined = undefined
+  /** PINGREQ packets in `rest` that have been answered. */
+  private pingsAhead = 0
   /** Steps under way; usually none or one. */
   private waits = 0
   private isProcessing = false
@@ -83,9 +88,10 @@ export class FrameInput implements ReadSink {
     return this.waits > 0
   }
 
-  /** CONNECT was accepted: PUBLISH packets take their own way from here on. */
-  open(): void {
+  /** CONNECT was accepted: PUBLISH packets take their own way from here on, and no packet is larger than this. */
+  open(packetBytesMax: number): void {
     this.isOpen = true
+    this.packetBytesMax = Math.min(packetBytesMax, this.packetBytesMax)
   }
 
   /** Drops what has not been handled; nothing more is handed on. */
@@ -105,6 +111,27 @@ export class FrameInput implements ReadSink {
         this.resume()
       },
     )
+  }
+
+  /**
+   * Answers PINGREQ behind packets that wait, so that a client which is read no further does not take the server for
+   * dead. Called about once a second.
+   */
+  answerPings(): void {
+    const { rest } = this
+    if (rest === undefined || !this.isOpen) return
+    let seen = 0
+    for (let at = 0; at < rest.length; ) {
+      const scan = scanFrame(rest, at, rest.length)
+      const bodyStart = at + (scan & 7)
+      const bodyEnd = bodyStart + (scan >>> 3)
+      if (scan <= 0 || bodyEnd > rest.length) return
+      if (isPingreq(rest, at) && ++seen > this.pingsAhead) {
+        this.pingsAhead++
+        this.sink.onPacket(PINGREQ_FIRST_BYTE, rest, bodyStart, bodyEnd)
+      }
+      at = bodyEnd
+    }
   }
 
   private resume(): void {
@@ -251,6 +278,8 @@ export class FrameInput implements ReadSink {
       const first = chunk[at] as number
       if (first >>> 4 === PacketType.publish && this.isOpen) {
         if (!sink.onPublish(chunk, at, bodyStart, bodyEnd)) break
+      } else if (this.pingsAhead > 0 && isPingreq(chunk, at)) {
+        this.pingsAhead--
       } else {
         sink.endRun()
         sink.onPacket(first, chunk, bodyStart, bodyEnd)
@@ -261,4 +290,8 @@ export class FrameInput implements ReadSink {
     if (at > 0) this.lastReceivedMs = this.nowMs()
     return this.isClosed ? end : at
   }
+}
+
+function isPingreq(chunk: Uint8Array, at: number): boolean {
+  return chunk[at] === PINGREQ_FIRST_BYTE && chunk[at + 1] === 0
 }

@@ -1,4 +1,4 @@
-import type { InstanceName, Qos } from '@midge/protocol-core'
+import type { InstanceName, Qos, StoreLimits } from '@midge/protocol-core'
 import type { Client } from '../ground/client.ts'
 import type { Outlet } from '../ground/outlet.ts'
 
@@ -13,12 +13,16 @@ export interface PublishSource {
   readonly packetId: number
   /** True while messages of this client are on their way into the store. */
   readonly hasPending: boolean
+  /** Of the client's instance. */
+  readonly storeLimits: StoreLimits | undefined
   /** A message of this client has joined the batch for the store. */
   onPending(qos: Qos, packetId: number): void
   /** The store has answered for it. */
   onSettled(packetId: number): void
   /** The message is owned by the broker: PUBACK or PUBREC. */
   acknowledge(qos: Qos, packetId: number): void
+  /** The message is owned by the broker, but could not be retained. */
+  onUnretained(qos: Qos, packetId: number): void
   /** Reads this client no further until the step has settled. */
   waitFor(step: Promise<void>): void
 }

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type CommitItem, type CommitResult, type Message, PublishRun, type Qos } from '@midge/protocol-core'
+import {
+  type CommitItem,
+  type CommitResult,
+  type Message,
+  PublishRun,
+  type Qos,
+  type StoreLimits,
+} from '@midge/protocol-core'
 import { Routers } from '../routing/routers.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
 import { publishPacket } from '../testing/raw-client.ts'
@@ -22,6 +29,7 @@ class Source implements PublishSource {
   readonly outlet = new ScriptedOutlet()
   session = { isStored: false, epoch: 1 }
   packetId = 0
+  storeLimits: StoreLimits | undefined = undefined
   pending = 0
   readonly told: string[] = []
   readonly steps: Promise<void>[] = []
@@ -40,6 +48,10 @@ class Source implements PublishSource {
 
   acknowledge(qos: Qos, packetId: number): void {
     this.told.push(`${qos}:${packetId}`)
+  }
+
+  onUnretained(qos: Qos, packetId: number): void {
+    this.told.push(`unretained ${qos}:${packetId}`)
   }
 
   waitFor(step: Promise<void>): void {
@@ -82,6 +94,7 @@ class Bench {
       sessions: this.registry,
       groups: { onCommitted: (_instance, group) => this.committedGroups.push(group) },
       forwarder,
+      usages: { storeLimitsOf: () => undefined },
     })
     for (const member of [forwarder, this.publisher]) services.tick.join(member)
   }

@@ -7,6 +7,7 @@ import {
   type Qos,
   ReasonCode,
   type SessionTarget,
+  type StoreLimits,
 } from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
 import type { PlainFrame } from '../ground/plain-frame.ts'
@@ -42,6 +43,8 @@ export interface PublisherParts {
     onCommitted(instance: InstanceName, group: string): void
   }
   readonly forwarder: Forwarder
+  /** What messages of the server itself have to keep to. */
+  readonly usages: { storeLimitsOf(instance: InstanceName): StoreLimits | undefined }
 }
 
 /**
@@ -119,7 +122,9 @@ export class Publisher implements TickMember {
       deliverFrames(message, match, nowMs)
       return
     }
-    this.enqueue({ item: this.itemOf(source.instance, message, match, inbound), source, packetId, settle: undefined })
+    const item = this.itemOf(source.instance, message, match, inbound)
+    item.limits = source.storeLimits
+    this.enqueue({ item, source, packetId, settle: undefined })
   }
 
   /**
@@ -130,14 +135,9 @@ export class Publisher implements TickMember {
     const match = this.parts.routers.of(instance).match(message.topicName)
     if (message.qos === 0) this.deliverQos0(instance, message, match)
     if (message.qos === 0 && !message.retain) return Promise.resolve(true)
-    return new Promise(settle => {
-      this.enqueue({
-        item: this.itemOf(instance, message, match, undefined),
-        source: undefined,
-        packetId: 0,
-        settle,
-      })
-    })
+    const item = this.itemOf(instance, message, match, undefined)
+    item.limits = this.parts.usages.storeLimitsOf(instance)
+    return new Promise(settle => this.enqueue({ item, source: undefined, packetId: 0, settle }))
   }
 
   /** A message from another node, for this node's online subscribers. */
@@ -223,14 +223,15 @@ export class Publisher implements TickMember {
       }
       this.parts.forwarder.forward(instance, message, match)
     }
-    return { instance, message, sessions, groups, retain: message.retain, inbound }
+    return { instance, message, sessions, groups, retain: message.retain, inbound, limits: undefined }
   }
 
   private publishQos0(source: PublishSource, message: Message, match: Match): void {
     const { instance } = source
     this.deliverQos0(instance, message, match)
     if (!message.retain) return
-    const item: CommitItem = { instance, message, sessions: [], groups: [], retain: true, inbound: undefined }
+    const { storeLimits: limits } = source
+    const item: CommitItem = { instance, message, sessions: [], groups: [], retain: true, inbound: undefined, limits }
     this.enqueue({ item, source, packetId: 0, settle: undefined })
   }
 
@@ -258,7 +259,8 @@ export class Publisher implements TickMember {
   private complete(pending: Pending, result: CommitResult): void {
     const { item, source } = pending
     const { qos } = item.message
-    if (source !== undefined && !source.outlet.isClosed && qos > 0) source.acknowledge(qos, pending.packetId)
+    if (result.isRetainedFull === true) source?.onUnretained(qos, pending.packetId)
+    else if (source !== undefined && !source.outlet.isClosed && qos > 0) source.acknowledge(qos, pending.packetId)
     if (result.status === 'stored') {
       this.services.counters.messagesStored++
       this.countDrops(item, result)
@@ -285,6 +287,7 @@ export class Publisher implements TickMember {
   private countDrops(item: CommitItem, result: CommitResult): void {
     const { counters } = this.services
     for (let i = 0; i < item.sessions.length; i++) if (result.seqs[i] === 0) counters.drop(DropReason.queueFull)
+    if (result.isRetainedFull === true) counters.drop(DropReason.retainedFull)
     if (result.droppedGroups > 0) counters.drop(DropReason.groupQueueFull, result.droppedGroups)
   }
 

@@ -24,6 +24,8 @@ export interface PacketSink {
   hasExceeded(nowMs: number): boolean
   /** The socket has taken enough for queued messages to go on. */
   onRoom(): void
+  /** The limits of its instance have changed. */
+  onLimits(): void
   /**
    * The connection has ended.
    * @returns resolves when the store has the end of the session; `undefined` when there is nothing to wait for

@@ -16,9 +16,10 @@ import { Phase } from '../connection/phase.ts'
 import type { CloseHow } from '../ground/close-how.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
 import type { EngineServices } from '../ground/services.ts'
+import type { ConnectionSlot } from '../limits/connection-slots.ts'
 import type { Session } from '../sessions/session.ts'
 import { Authentication } from './authentication.ts'
-import { ConnectHandler, type ConnectParts } from './connect-handler.ts'
+import { type ConnectEvents, ConnectHandler, type ConnectParts } from './connect-handler.ts'
 import { InboundPublishes } from './inbound-publishes.ts'
 import type { AdmittedClient, OpenClient } from './open-client.ts'
 import { handleSubscribe, handleUnsubscribe, type SubscribeParts } from './subscribe.ts'
@@ -31,7 +32,7 @@ export interface PacketParts extends ConnectParts, SubscribeParts {
 }
 
 /** The packets of one connection, each type to its handler; what throws `ProtocolError` a client must not send. */
-export class ClientPackets implements PacketSink {
+export class ClientPackets implements PacketSink, ConnectEvents {
   private readonly parts: PacketParts
   private readonly connection: Connection
   private readonly authentication: Authentication
@@ -39,6 +40,8 @@ export class ClientPackets implements PacketSink {
   private client: AdmittedClient | undefined = undefined
   /** Made with the first PUBLISH: most connections of a fleet are idle. */
   private inbound: InboundPublishes | undefined = undefined
+  /** Its place among those that are counted. */
+  private slot: ConnectionSlot | undefined = undefined
 
   constructor(parts: PacketParts, connection: Connection) {
     this.parts = parts
@@ -73,9 +76,7 @@ export class ClientPackets implements PacketSink {
     if (connection.phase === Phase.awaitingConnect) {
       // v5 [MQTT-3.1.0-1]
       if (type !== PacketType.connect) throw new ProtocolError(ReasonCode.protocolError, 'first packet is not CONNECT')
-      this.connect = new ConnectHandler(this.parts, { connection, authentication: this.authentication }, opened =>
-        this.onOpened(opened),
-      )
+      this.connect = new ConnectHandler(this.parts, { connection, authentication: this.authentication }, this)
       this.connect.start(first, chunk, bodyStart, bodyEnd)
       return
     }
@@ -95,8 +96,19 @@ export class ClientPackets implements PacketSink {
     this.client?.session.pump()
   }
 
+  onLimits(): void {
+    const { client, connection, slot } = this
+    if (client !== undefined && slot === undefined && !connection.isClosed) this.slot = client.usage.adopt(connection)
+  }
+
+  onSlot(slot: ConnectionSlot): void {
+    this.slot = slot
+    if (this.connection.isClosed) slot.free()
+  }
+
   onEnded(how: CloseHow): Promise<void> | undefined {
     const { client } = this
+    this.slot?.free()
     if (client === undefined) return undefined
     this.inbound?.forget()
     const ending = this.parts.ends.end(client.session, how)
@@ -104,7 +116,7 @@ export class ClientPackets implements PacketSink {
     return ending
   }
 
-  private onOpened(opened: AdmittedClient): void {
+  onOpened(opened: AdmittedClient): void {
     this.connect = undefined
     this.client = opened
   }
@@ -196,14 +208,16 @@ export class ClientPackets implements PacketSink {
     connection.sendAck(PacketType.pubcomp, packetId)
   }
 
-  private handleDisconnect({ connection, session }: OpenClient, packet: DisconnectPacket): void {
+  private handleDisconnect({ connection, session, usage }: OpenClient, packet: DisconnectPacket): void {
     const expiry = packet.properties.sessionExpiryInterval
     if (expiry !== undefined) {
       // v5 [MQTT-3.14.2-2] section 3.14.2.2.2
       if (session.expirySeconds === 0 && expiry !== 0) {
         throw new ProtocolError(ReasonCode.protocolError, 'session expiry set with DISCONNECT')
       }
-      session.expirySeconds = Math.min(expiry, this.parts.services.limits.sessionExpirySecondsMax)
+      session.expirySeconds = usage.sessionExpiryOf(
+        Math.min(expiry, this.parts.services.limits.sessionExpirySecondsMax),
+      )
     }
     // v5 [MQTT-3.14.4-3]; with another reason than 0 the will is published.
     connection.shut('client disconnected', packet.reasonCode === 0 ? 'goodbye' : 'error')

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { CloseRequest, Message, Store, TakeoverAnswer } from '@midge/protocol-core'
+import { LocalQuotas } from '../../cluster-local/local-quotas.ts'
 import { Connections } from '../connection/connections.ts'
 import { Linger } from '../connection/linger.ts'
 import { Phase } from '../connection/phase.ts'
@@ -8,6 +9,7 @@ import { GroupQueues } from '../delivery/group-queues.ts'
 import type { PacketSink } from '../ground/packet-sink.ts'
 import { HookRights } from '../ground/rights.ts'
 import { FlushList } from '../ground/tick.ts'
+import { Usages } from '../limits/usages.ts'
 import { Routers } from '../routing/routers.ts'
 import { SessionEnds } from '../sessions/session-ends.ts'
 import { SessionRegistry } from '../sessions/session-registry.ts'
@@ -57,10 +59,12 @@ class Bench {
       },
     }
     const linger = new Linger()
+    const instanceLimits = { version: 0, planOf: () => undefined }
+    const usages = new Usages(services, { quotas: new LocalQuotas(), instanceLimits })
     this.connections = new Connections({ services, outlets, linger, sinkOf: connection => this.sinkOf(connection) })
     services.tick.join(outlets)
     this.parts = {
-      ...{ services: this.services, routers, groups, sessions, connections: this.connections },
+      ...{ services: this.services, routers, groups, sessions, connections: this.connections, usages },
       wills: new WillPublisher({ services, publisher }),
       ends: new SessionEnds({ services, routers, groups, sessions, sweeper, publisher }),
       sessionParts: { services, groups, ackFlushes: new FlushList(services.tick) },
@@ -78,13 +82,15 @@ class Bench {
 
   private sinkOf(connection: ConstructorParameters<typeof ConnectHandler>[1]['connection']): PacketSink {
     const authentication = new Authentication(this.services.door, connection)
-    const handler = new ConnectHandler(this.parts, { connection, authentication }, client => this.opened.push(client))
+    const events = { onSlot: () => undefined, onOpened: (client: OpenClient) => this.opened.push(client) }
+    const handler = new ConnectHandler(this.parts, { connection, authentication }, events)
     return {
       onPublish: () => true,
       endRun: () => undefined,
       onPacket: (first, chunk, bodyStart, bodyEnd) => handler.start(first, chunk, bodyStart, bodyEnd),
       hasExceeded: () => false,
       onRoom: () => undefined,
+      onLimits: () => undefined,
       onEnded: () => undefined,
     }
   }

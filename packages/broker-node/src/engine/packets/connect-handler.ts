@@ -25,6 +25,9 @@ import { Phase } from '../connection/phase.ts'
 import { reportBackgroundFailure } from '../ground/background-failure.ts'
 import { ClientRights, type Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
+import type { ConnectionSlot } from '../limits/connection-slots.ts'
+import type { InstanceUsage } from '../limits/instance-usage.ts'
+import type { Usages } from '../limits/usages.ts'
 import { Session, type SessionParts } from '../sessions/session.ts'
 import type { SessionEnds } from '../sessions/session-ends.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
@@ -44,6 +47,7 @@ export interface ConnectParts extends ResumeParts, EarlierParts {
   readonly ends: SessionEnds
   readonly sessionParts: SessionParts
   readonly connections: Pick<Connections, 'size' | 'endAt'>
+  readonly usages: Usages
   /** What the hooks say to every client's wishes. */
   readonly rights: Rights
 }
@@ -54,9 +58,16 @@ interface Request {
   readonly packetBytes: number
   /** As far as it is settled. */
   bound: Bound
-  admitted: Admitted | undefined
   /** What CONNACK says besides its code, when that is known. */
   connack: Properties
+}
+
+/** Told while a CONNECT is handled. */
+export interface ConnectEvents {
+  /** The connection is counted, and has to be until it ends; it may have ended already. */
+  onSlot(slot: ConnectionSlot): void
+  /** Called with CONNACK, before anything is delivered. */
+  onOpened(client: AdmittedClient): void
 }
 
 /** The CONNECT of one connection, from its bytes to CONNACK. The steps of an accepted one are the list in `admit`. */
@@ -64,20 +75,19 @@ export class ConnectHandler {
   private readonly parts: ConnectParts
   private readonly connection: Connection
   private readonly authentication: Authentication
-  private readonly onOpened: (client: AdmittedClient) => void
+  private readonly events: ConnectEvents
   /** The one that waits at the door. */
   private pending: Request | undefined = undefined
 
-  /** @param onOpened - called with CONNACK, before anything is delivered */
   constructor(
     parts: ConnectParts,
     peer: { connection: Connection; authentication: Authentication },
-    onOpened: (client: AdmittedClient) => void,
+    events: ConnectEvents,
   ) {
     this.parts = parts
     this.connection = peer.connection
     this.authentication = peer.authentication
-    this.onOpened = onOpened
+    this.events = events
   }
 
   /** CONNECT has come. */
@@ -101,7 +111,7 @@ export class ConnectHandler {
     }
     connection.bind(bound)
     const packetBytes = bodyEnd - bodyStart
-    this.runStep(this.begin({ packet, packetBytes, bound, admitted: undefined, connack: NO_PROPERTIES }))
+    this.runStep(this.begin({ packet, packetBytes, bound, connack: NO_PROPERTIES }))
   }
 
   /** AUTH before CONNACK. v5 [MQTT-4.12.0-3]. */
@@ -114,7 +124,7 @@ export class ConnectHandler {
     this.connection.waitFor(step.catch((error: unknown) => this.refuseFor(error)))
   }
 
-  private refuseFor(error: unknown): void {
+  private async refuseFor(error: unknown): Promise<void> {
     const { connection } = this
     const { services } = this.parts
     if (connection.isClosed) return
@@ -128,7 +138,8 @@ export class ConnectHandler {
       reportBackgroundFailure(services, 'CONNECT', error)
       refusal = new Refusal(ReasonCode.serverUnavailable, 'store not available')
     }
-    refuse(services, connection, refusal)
+    if (refusal.isLimit) await this.parts.usages.tarpit.wait()
+    if (!connection.isClosed) refuse(services, connection, refusal)
   }
 
   private async begin(request: Request): Promise<void> {
@@ -172,20 +183,21 @@ export class ConnectHandler {
   /** The steps from a known identity to CONNACK; from here on the connection belongs to an instance. */
   private async admit(request: Request, admitted: Admitted, authenticationData: Uint8Array | undefined): Promise<void> {
     const { connection } = this
-    const { rights, sessions } = this.parts
-    const { instance, username, permissions } = admitted
+    const { sessions } = this.parts
+    const { instance } = admitted
     const { clientId } = request.bound
-    request.admitted = admitted
-    request.bound = { ...request.bound, instance, username, rights: new ClientRights(permissions, rights) }
-    connection.bind(request.bound)
+    const usage = this.parts.usages.of(instance)
+    this.bindAdmitted(request, admitted, usage)
     if (admitted.expiresAtMs !== undefined) this.parts.connections.endAt(connection, admitted.expiresAtMs)
+    await this.takePlace(request, admitted, usage)
+    if (connection.isClosed) return
     request.connack = this.connackOf(request, authenticationData)
     const will = await this.checkedWill(request)
     // A will that DISCONNECT has discarded must not be fired as that of a displaced connection.
     await sessions.endingOf(instance, clientId)
     if (connection.isClosed) return
     await sessions.whileOpening(instance, clientId, async hints => {
-      const opened = await this.withoutRefused(request, await this.openInStore(request, will))
+      const opened = await this.withoutRefused(request, await this.openInStore(request, usage, will))
       const session = this.sessionOf(request, opened)
       await this.replaceEarlier(session, opened)
       if (connection.isClosed) {
@@ -202,6 +214,30 @@ export class ConnectHandler {
       // v5 [MQTT-3.14.0-1]: no DISCONNECT before CONNACK, so a connection that lost a race is told both.
       else connection.close(ReasonCode.sessionTakenOver, 'session taken over', { isFenced: true })
     })
+  }
+
+  private bindAdmitted(request: Request, admitted: Admitted, usage: InstanceUsage): void {
+    const { instance, username, permissions } = admitted
+    const { rights, services } = this.parts
+    const { terms } = request.bound
+    request.bound = {
+      ...request.bound,
+      instance,
+      username,
+      usage,
+      rights: new ClientRights(permissions, rights),
+      packetBytesMax: usage.packetBytesOf(services.limits.maxPacketBytes),
+      terms: { ...terms, sessionExpirySeconds: usage.sessionExpiryOf(terms.sessionExpirySeconds) },
+    }
+    this.connection.bind(request.bound)
+  }
+
+  /** Counts the connection; never a reason code about its identity, because clients give up after one. */
+  private async takePlace({ bound }: Request, { plan }: Admitted, usage: InstanceUsage): Promise<void> {
+    const place = await usage.enter(bound, plan.connectionsMax)
+    if (place === undefined) return
+    if ('reasonCode' in place) throw new Refusal(place.reasonCode, place.text, true)
+    this.events.onSlot(place)
   }
 
   private async replaceEarlier(session: Session, opened: OpenedSession): Promise<void> {
@@ -245,18 +281,30 @@ export class ConnectHandler {
     return message
   }
 
-  private openInStore({ packet, bound }: Request, will: StoredWill | undefined): Promise<OpenedSession> {
+  private async openInStore(
+    { packet, bound }: Request,
+    usage: InstanceUsage,
+    will: StoredWill | undefined,
+  ): Promise<OpenedSession> {
     const { nodeId, nowMs, store } = this.parts.services
-    return store.open({
-      instance: bound.instance,
-      clientId: bound.clientId,
-      username: bound.username,
-      nodeId,
-      cleanStart: packet.cleanStart,
-      sessionExpirySeconds: bound.terms.sessionExpirySeconds,
-      will,
-      nowMs: nowMs(),
-    })
+    const { instance, clientId } = bound
+    const { sessionExpirySeconds } = bound.terms
+    try {
+      return await store.open({
+        instance,
+        clientId,
+        username: bound.username,
+        nodeId,
+        cleanStart: packet.cleanStart,
+        sessionExpirySeconds,
+        will,
+        nowMs: nowMs(),
+        storedSessionsMax: sessionExpirySeconds > 0 ? usage.sessionsMax : undefined,
+      })
+    } catch (error) {
+      const turned = usage.turnedByStore(error, clientId)
+      throw turned === undefined ? error : new Refusal(turned.reasonCode, turned.text, true)
+    }
   }
 
   /** What a resumed session was once granted may not be allowed any more: then it is as if it had been unsubscribed. */
@@ -294,6 +342,7 @@ export class ConnectHandler {
       hasWill: terms.hasWill,
       receiveMax: outboundWindow(terms, this.parts.services.limits),
       queue: opened,
+      usage: bound.usage,
     })
   }
 
@@ -318,20 +367,20 @@ export class ConnectHandler {
     connection.send(encodeConnack(bound.version, sessionPresent, 0, connack))
   }
 
-  private resume({ bound, admitted, connack }: Request, session: Session, opened: OpenedSession): void {
+  private resume({ bound, connack }: Request, session: Session, opened: OpenedSession): void {
     const { rights, terms, instance } = bound
     const client: AdmittedClient = {
       connection: this.connection,
       session,
       router: this.parts.routers.of(instance),
       rights,
-      plan: admitted?.plan,
       isBridge: terms.isBridge,
       // What CONNACK leaves out is at the standard's default.
       receiveMax: connack.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT,
       topicAliasMax: connack.topicAliasMaximum ?? 0,
+      usage: this.parts.usages.of(instance),
     }
-    this.onOpened(client)
+    this.events.onOpened(client)
     resumeSession(this.parts, client, opened)
   }
 }

@@ -66,16 +66,18 @@ export interface ConnackFacts {
   readonly clientId: string
   readonly terms: Terms
   readonly limits: Limits
+  /** Largest packet that the client may send. */
+  readonly packetBytesMax: number
   /** The last message of an enhanced authentication. */
   readonly authenticationData: Uint8Array | undefined
 }
 
 /** What CONNACK tells a v5 client besides its code. v5 section 3.2.2.3 */
 export function connackProperties(facts: ConnackFacts): Properties {
-  const { packet, clientId, terms, limits, authenticationData } = facts
+  const { packet, clientId, terms, limits, packetBytesMax, authenticationData } = facts
   const properties: Properties = {
     receiveMaximum: limits.receiveMax,
-    maximumPacketSize: limits.maxPacketBytes,
+    maximumPacketSize: packetBytesMax,
     topicAliasMaximum: limits.topicAliasMax,
   }
   if (terms.sessionExpirySeconds !== (packet.properties.sessionExpiryInterval ?? 0)) {

@@ -14,9 +14,9 @@ import {
   type Qos,
   ReasonCode,
   RUN_FIRST_BYTE,
+  type StoreLimits,
 } from '@midge/protocol-core'
 import { DropReason } from '../../counters.ts'
-import type { Plan } from '../../ports.ts'
 import type { AckRefusal, Connection } from '../connection/connection.ts'
 import type { PublishSource } from '../delivery/publish-source.ts'
 import type { Publisher } from '../delivery/publisher.ts'
@@ -26,6 +26,7 @@ import type { Outlet } from '../ground/outlet.ts'
 import { PLAIN_FIRST_BYTE, PlainFrame } from '../ground/plain-frame.ts'
 import type { Rights } from '../ground/rights.ts'
 import type { EngineServices } from '../ground/services.ts'
+import type { Usage } from '../ground/usage.ts'
 import type { Match } from '../routing/match.ts'
 import type { Router } from '../routing/router.ts'
 import type { Session } from '../sessions/session.ts'
@@ -34,6 +35,8 @@ import { sameBytes, TopicEntries, TopicEntry, UNDECIDED } from './topic-entries.
 
 /** So long after its last message a client that has too many unreleased ones still has time to release some. */
 const RELEASE_TIMEOUT_MS = 1000
+
+const RETAINED_FULL: AckRefusal = { reasonCode: ReasonCode.quotaExceeded, text: 'retained messages are full' }
 
 /** What {@link InboundPublishes} works with. */
 export interface InboundParts {
@@ -54,8 +57,7 @@ export class InboundPublishes implements PublishSource {
   private readonly connection: Connection
   private readonly router: Router
   private readonly rights: Rights
-  /** Only of a client whose rate is limited. */
-  private readonly plan: Plan | undefined
+  private readonly usage: Usage
   private readonly view = new PublishView()
   /** Of a client that publishes at QoS 1. */
   private plain: PlainFrame | undefined = undefined
@@ -94,7 +96,7 @@ export class InboundPublishes implements PublishSource {
     this.session = client.session
     this.router = client.router
     this.rights = client.rights
-    this.plan = isLimited(client.plan) ? client.plan : undefined
+    this.usage = client.usage
     this.aliases = topicAliasMax > 0 ? new InboundTopicAliases<TopicEntry>(topicAliasMax) : undefined
     this.pendingMax = connection.isV5 ? receiveMax : inflightInboundMax
     this.receiveMax = client.receiveMax
@@ -126,6 +128,10 @@ export class InboundPublishes implements PublishSource {
     return this.pendingCount > 0
   }
 
+  get storeLimits(): StoreLimits | undefined {
+    return this.usage.storeLimits
+  }
+
   onPending(qos: Qos, packetId: number): void {
     this.pendingCount++
     if (qos !== 2) return
@@ -140,6 +146,13 @@ export class InboundPublishes implements PublishSource {
 
   acknowledge(qos: Qos, packetId: number): void {
     this.connection.sendAck(qos === 1 ? PacketType.puback : PacketType.pubrec, packetId)
+  }
+
+  onUnretained(qos: Qos, packetId: number): void {
+    this.usage.retainedFull(this.clientId)
+    if (qos === 1) this.connection.sendAck(PacketType.puback, packetId, RETAINED_FULL)
+    // PUBREC with such a code would end the exchange as if the message had not arrived.
+    else if (qos === 2) this.acknowledge(qos, packetId)
   }
 
   waitFor(step: Promise<void>): void {
@@ -181,7 +194,7 @@ export class InboundPublishes implements PublishSource {
     this.hasAsked = true
     this.rightsVersion = rights.version
     this.filtersPublish = rights.filtersPublish
-    this.allowsRuns = rights.allowRuns
+    this.allowsRuns = rights.allowRuns && this.usage.inbound?.isAmple !== false
   }
 
   private deliverRun(): void {
@@ -194,6 +207,7 @@ export class InboundPublishes implements PublishSource {
     this.runCount = 0
     const { parts } = this
     this.countReceived(0, count)
+    this.pace(count, this.runEnd - this.runStart)
     if (entry.permission !== 0) {
       parts.services.counters.drop(DropReason.publishDenied, count)
       return
@@ -252,7 +266,7 @@ export class InboundPublishes implements PublishSource {
   /** The topic of a QoS 0 frame without RETAIN and properties, when it is known that the client may publish to it. */
   private entryOfPlain(chunk: Uint8Array, bodyStart: number, bodyEnd: number): TopicEntry | undefined {
     const topicStart = bodyStart + 2
-    if (!this.allowsRuns || this.plan !== undefined || topicStart > bodyEnd) return undefined
+    if (!this.allowsRuns || topicStart > bodyEnd) return undefined
     const topicEnd = topicStart + ((chunk[bodyStart] as number) << 8) + (chunk[bodyStart + 1] as number)
     if (topicEnd > bodyEnd) return undefined
     if (this.connection.isV5 && (topicEnd === bodyEnd || chunk[topicEnd] !== 0)) return undefined
@@ -274,10 +288,10 @@ export class InboundPublishes implements PublishSource {
     if (problem !== 0) throw new ProtocolError(problem, 'malformed PUBLISH')
     const { qos } = view
     const entry = this.entryOf(chunk)
-    if (this.filtersPublish) return this.onReviewed(chunk, entry)
+    if (this.filtersPublish) return this.onReviewed(chunk, entry, bodyEnd - start)
     if (entry.rightsVersion !== this.rightsVersion) this.askPermission(chunk, entry)
     this.countReceived(qos, 1)
-    if (this.plan !== undefined) this.pace(this.plan)
+    this.pace(1, bodyEnd - start)
     if (qos > 0 && !this.admit(view.packetId, qos)) return true
     if (!this.payloadFormatHolds(chunk)) this.refuseFormat(qos)
     else if (entry.permission !== 0) this.deny(qos, entry.permission)
@@ -311,25 +325,21 @@ export class InboundPublishes implements PublishSource {
   }
 
   /** Beyond the rate of its plan a client is read no further until it is within it again: nothing is lost by that. */
-  private pace({ publishes, publishBytes }: Plan): void {
-    const { view } = this
-    const nowMs = this.parts.services.nowMs()
-    publishes?.take(1, nowMs)
-    publishBytes?.take(view.payloadEnd - view.payloadStart, nowMs)
-    const waitMs = Math.max(publishes?.waitMs(1, nowMs) ?? 0, publishBytes?.waitMs(1, nowMs) ?? 0)
-    if (waitMs === 0) return
+  private pace(messages: number, bytes: number): void {
+    const { inbound } = this.usage
+    if (inbound === undefined || !inbound.take(messages, bytes)) return
     this.parts.services.counters.publishersHeldBack++
-    this.connection.waitFor(new Promise(resolve => setTimeout(resolve, waitMs).unref()))
+    this.connection.waitFor(inbound.whenRoom(this.connection))
   }
 
   /** The packet at hand, which somebody looks at and may rewrite before it is published. */
-  private onReviewed(chunk: Uint8Array, entry: TopicEntry): boolean {
+  private onReviewed(chunk: Uint8Array, entry: TopicEntry, bytes: number): boolean {
     const { view } = this
     const { qos } = view
     const review = this.reviewOf(chunk, entry)
     if (review === undefined) return false
     this.countReceived(qos, 1)
-    if (this.plan !== undefined) this.pace(this.plan)
+    this.pace(1, bytes)
     if (qos > 0 && !this.admit(view.packetId, qos)) return true
     if (!this.payloadFormatHolds(chunk)) this.refuseFormat(qos)
     else if (typeof review === 'number') this.deny(qos, review)
@@ -510,8 +520,4 @@ export class InboundPublishes implements PublishSource {
     }
     return entry.match
   }
-}
-
-function isLimited(plan: Plan | undefined): boolean {
-  return plan?.publishes !== undefined || plan?.publishBytes !== undefined
 }

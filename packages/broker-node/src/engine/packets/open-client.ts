@@ -1,6 +1,6 @@
-import type { Plan } from '../../ports.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { Rights } from '../ground/rights.ts'
+import type { InstanceUsage } from '../limits/instance-usage.ts'
 import type { Router } from '../routing/router.ts'
 import type { Session } from '../sessions/session.ts'
 
@@ -13,11 +13,12 @@ export interface OpenClient {
   readonly rights: Rights
   /** A bridge of MQTT 3.x; see `Terms`. */
   readonly isBridge: boolean
+  /** Of its instance. */
+  readonly usage: InstanceUsage
 }
 
 /** The same with CONNACK, when the limits of its publishing take hold. */
 export interface AdmittedClient extends OpenClient {
-  readonly plan: Plan | undefined
   /** Receive Maximum that CONNACK told. */
   readonly receiveMax: number
   /** Topic aliases that CONNACK allowed. */

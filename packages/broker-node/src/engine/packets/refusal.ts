@@ -22,10 +22,13 @@ type RefusalServices = Pick<EngineServices, 'counters' | 'hooks' | 'logger'>
 export class Refusal {
   readonly reasonCode: number
   readonly text: string
+  /** It is about a limit: the answer takes its time. */
+  readonly isLimit: boolean
 
-  constructor(reasonCode: number, text: string) {
+  constructor(reasonCode: number, text: string, isLimit = false) {
     this.reasonCode = reasonCode
     this.text = text
+    this.isLimit = isLimit
   }
 }
 

@@ -97,7 +97,9 @@ async function decide(parts: SubscribeParts, client: OpenClient, request: Subscr
   const problem = checkTopicFilter(request.topicFilter, limits.topicLevelsMax)
   if (problem !== 0) return problem
   const isNew = !session.subscriptions.has(request.topicFilter)
-  if (isNew && session.subscriptions.size >= limits.subscriptionsPerSessionMax) return ReasonCode.quotaExceeded
+  const { size } = session.subscriptions
+  if (isNew && !client.usage.takesSubscription(size, limits.subscriptionsPerSessionMax, session.clientId))
+    return ReasonCode.quotaExceeded
   const verdict = await rights.maySubscribe(connection, request)
   return verdict === 0 ? request.qos : verdict
 }

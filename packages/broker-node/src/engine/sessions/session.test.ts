@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { TakenEntry } from '@midge/protocol-core'
 import { formOf } from '../ground/delivery-form.ts'
 import type { GroupMember } from '../ground/subscriber.ts'
+import { UNLIMITED } from '../ground/usage.ts'
 import { ScriptedOutlet } from '../testing/scripted-outlet.ts'
 import { subscription, testMessage, testServices } from '../testing/test-services.ts'
 import { openStored, testSession } from '../testing/test-session.ts'
@@ -47,6 +48,7 @@ async function open(
       hasWill: false,
       receiveMax: 2,
       queue: { headSeq: 1, tailSeq: 0, sentSeq: 0 },
+      usage: UNLIMITED,
       ...fields,
     },
   )

@@ -5,6 +5,7 @@ import {
   type Qos,
   remainingExpirySeconds,
   type Store,
+  type StoreLimits,
   type Subscription,
   type TakenEntry,
 } from '@midge/protocol-core'
@@ -56,6 +57,8 @@ export interface SessionFields {
   /** QoS 1 and 2 messages in flight to the client at most. */
   receiveMax: number
   queue: QueueState
+  /** Of its instance, as they are now. */
+  usage: { readonly storeLimits: StoreLimits | undefined }
 }
 
 /**
@@ -81,6 +84,7 @@ export class Session implements GroupMember {
   private readonly packetIds = new PacketIdPool()
   private flows: Map<number, Flow> | undefined = undefined
   private readonly receiveMax: number
+  private readonly usage: SessionFields['usage']
   private inflight = 0
   private groupIdCursor = 0
   private replays: Replays | undefined = undefined
@@ -96,6 +100,8 @@ export class Session implements GroupMember {
     this.expirySeconds = fields.expirySeconds
     this.hasWill = fields.hasWill
     this.receiveMax = fields.receiveMax
+    this.usage = fields.usage
+    this.waiting = new WaitingMessages(fields.usage.storeLimits?.queue ?? parts.services.limits)
     this.queue = fields.isStored ? new QueueReader(parts, this, fields.queue) : undefined
   }
 
@@ -154,7 +160,9 @@ export class Session implements GroupMember {
   private async sendQueued(queue: QueueReader, message: Message, form: DeliveryForm): Promise<void> {
     const { counters, store } = this.parts.services
     const target = { clientId: this.clientId, ...form }
-    const item = { instance: this.instance, message, sessions: [target], groups: [], retain: false, inbound: undefined }
+    const { instance } = this
+    const { storeLimits: limits } = this.usage
+    const item = { instance, message, sessions: [target], groups: [], retain: false, inbound: undefined, limits }
     const [result] = await store.commit([item])
     const seq = result?.seqs[0] ?? 0
     if (seq > 0) queue.onCommitted(seq, message, form)

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:net'
 import { Duplex } from 'node:stream'
 import type { Store } from '@midge/protocol-core'
 import { LocalDirectory } from '../../cluster-local/local-directory.ts'
+import { LocalQuotas } from '../../cluster-local/local-quotas.ts'
 import { NoLink } from '../../cluster-local/no-link.ts'
 import type { Limits } from '../../config/schema.ts'
 import { Counters } from '../../counters.ts'
@@ -98,7 +99,9 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
   const counters = new Counters()
   const logger = new MemoryLogger()
   const link = new NoLink()
-  const broker = new MidgeBroker({ nodeId: 'n1', limits: allLimits, counters, logger, store, directory, link, ...rest })
+  const quotas = new LocalQuotas()
+  const own = { nodeId: 'n1', limits: allLimits, counters, logger, store, directory, link, quotas }
+  const broker = new MidgeBroker({ ...own, ...rest })
   await broker.start()
   const server = createServer(socket => broker.accept(socket, TEST_INFO))
   const port = await listen(server)

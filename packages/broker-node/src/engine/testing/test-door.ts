@@ -9,8 +9,7 @@ export function doorThat(decide: (request: LoginRequest) => AdmissionStep | Prom
 
 /** Somebody who may do everything comes in. */
 export function letIn(admitted: Partial<Admitted> = {}, data?: Uint8Array): AdmissionStep {
-  const plan = { publishes: undefined, publishBytes: undefined }
-  const who = { instance: DEFAULT_INSTANCE, username: undefined, permissions: ALL_PERMITTED, plan, ...admitted }
+  const who = { instance: DEFAULT_INSTANCE, username: undefined, permissions: ALL_PERMITTED, plan: {}, ...admitted }
   return { kind: 'admitted', admitted: who, data }
 }
 

@@ -1,4 +1,5 @@
 import type { OpenedSession, OpenRequest } from '@midge/protocol-core'
+import { UNLIMITED } from '../ground/usage.ts'
 import { Session, type SessionFields, type SessionParts } from '../sessions/session.ts'
 import { ScriptedOutlet } from './scripted-outlet.ts'
 import type { TestServices } from './test-services.ts'
@@ -30,6 +31,7 @@ export function testSession(services: TestServices, fields: Partial<SessionField
     hasWill: false,
     receiveMax: 10,
     queue: { headSeq: 1, tailSeq: 0, sentSeq: 0 },
+    usage: UNLIMITED,
     ...fields,
   })
   return { session, outlet }
