@@ -28,6 +28,7 @@ export function createViews(parts: NodeViewsParts): LiveCluster {
   const { config, core, store, link } = parts
   const views = new LiveCluster({
     ...{ nodeId: config.nodeId, store, link, directory: core.services.directory, local: localViews(parts) },
+    leaveGroups: (instance, topicFilters) => core.groups.leave(instance, topicFilters),
     publish: (instance, message) => core.publisher.publish(instance, message),
     ...{ topicLevelsMax: config.limits.topicLevelsMax, nowMs: () => Date.now() },
     drainSelf: () => core.onDrainAsked(),
@@ -48,6 +49,7 @@ function localViews({ config, core, counters, readiness, lag, log }: NodeViewsPa
       return isThere
     },
     restart: instance => core.closeClients({ instance }, RESTARTED),
+    ended: () => core.ended(),
     cleanSubscriptions: (instance, slice, clientId) => clients.cleanSubscriptions(instance, slice, clientId),
     storedSubscriptions: (instance, slice, clientId) => clients.storedSubscriptions(instance, slice, clientId),
     log: (instance, afterSeq, countMax) => log.read(instance, afterSeq, countMax),

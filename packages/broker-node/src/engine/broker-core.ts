@@ -201,8 +201,12 @@ export class BrokerCore {
   async drain(options: { serverReference?: string } = {}): Promise<void> {
     this.ends.stopRetrying()
     await this.connections.drain(options.serverReference)
+    await this.ended()
+  }
+
+  /** Resolves when the store knows of every connection that has closed by now, and wills that were due with it are out. */
+  async ended(): Promise<void> {
     await this.settled()
-    // The wills of those that were moved off.
     await this.sweeper.settled()
   }
 

@@ -287,6 +287,10 @@ export class LocalStore implements Store {
     return this.#apply(() => this.#sessions.wills.confirm(Number(id)))
   }
 
+  discardWills(instance: InstanceName): Promise<void> {
+    return this.#apply(() => this.#sessions.wills.discardAll(instance))
+  }
+
   claimWill(
     _instance: InstanceName,
     _clientId: string,

@@ -90,6 +90,13 @@ export class LocalWills {
     if (record !== undefined) this.#forget(record)
   }
 
+  /** Nothing of the instance is to be published any more. */
+  discardAll(instance: InstanceName): void {
+    for (const records of this.#state.tenants.get(instance)?.wills.values() ?? []) {
+      for (const record of records) this.#forget(record)
+    }
+  }
+
   #forget(record: WillRecord): void {
     this.#state.removeWill(record)
     this.#state.willDeadlines.cancel(record)

@@ -224,6 +224,10 @@ export class RedisStore implements Store {
     return this.wills.confirm({ instance, clientId, id })
   }
 
+  discardWills(instance: InstanceName): Promise<void> {
+    return this.wills.discard(instance)
+  }
+
   claimWill(
     instance: InstanceName,
     clientId: string,

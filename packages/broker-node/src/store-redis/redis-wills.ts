@@ -1,8 +1,12 @@
 import { type DueWill, decodeWill, type InstanceName } from '@midge/protocol-core'
 import { CLAIM_MS } from './group-jobs.ts'
+import { PARTITION_COUNT } from './hash-tag.ts'
 import type { RedisLink } from './redis-link.ts'
-import { toBuffer, toList } from './replies.ts'
+import { toBuffer, toList, toNumber } from './replies.ts'
 import { DueKind, namesOf, type StoreKeys } from './store-keys.ts'
+
+/** Wills that one call forgets. */
+const DISCARDED_AT_ONCE = 500
 
 /** Whose will it is, and which. */
 export interface WillPlace {
@@ -41,6 +45,17 @@ export class RedisWills {
       keys: [this.keys.due(partition), this.keys.wills(partition)],
       args: [`${DueKind.will}${id}`],
     })
+  }
+
+  /** One partition after the other, in slices: others are served in between. */
+  async discard(instance: InstanceName): Promise<void> {
+    const args = [`${encodeURIComponent(instance)}:`, DISCARDED_AT_ONCE]
+    for (let partition = 0; partition < PARTITION_COUNT; partition++) {
+      const keys = [this.keys.due(partition), this.keys.wills(partition)]
+      let count: number
+      do count = toNumber(await this.link.one({ script: 'discard-wills-2', keys, args }))
+      while (count === DISCARDED_AT_ONCE)
+    }
   }
 }
 

@@ -12,6 +12,7 @@ export const SCRIPT_NAMES = [
   'confirm-due-2',
   'count-retained-1',
   'delete-group-n',
+  'discard-wills-2',
   'enqueue-n',
   'expire-retained-3',
   'expire-session-10',

@@ -137,7 +137,10 @@ export interface ClusterViews {
   /** Stored as far as QoS and subscribers ask for it when it resolves, in the order of the list. */
   publish(instance: InstanceName, messages: readonly PublishWish[]): Promise<void>
 
-  /** Closes its connections and removes sessions with their queues, and retained messages; can be asked for again. */
+  /**
+   * Closes its connections and removes sessions with their queues and share groups, wills, and retained messages; can be
+   * asked for again.
+   */
   wipe(instance: InstanceName): Promise<void>
 
   /** The last things that happened, oldest first. @param since - `id` of the last one that is known */

@@ -154,6 +154,8 @@ export class LiveCluster implements ClusterViews {
 
   async wipe(instance: InstanceName): Promise<void> {
     await this.restart(instance)
+    // Also of sessions that are not stored: their wills would come behind what is removed here.
+    await this.questions.askAll({ about: 'ended' })
     await this.sessionDesk.wipe(instance)
     await this.messageDesk.deleteRetained(instance, '#')
   }

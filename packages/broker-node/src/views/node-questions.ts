@@ -13,6 +13,7 @@ export type NodeQuestion =
   | { about: 'count'; instance: InstanceName }
   | { about: 'kick'; instance: InstanceName; clientId: string }
   | { about: 'restart'; instance: InstanceName }
+  | { about: 'ended' }
   | { about: 'subscriptions'; instance: InstanceName; clientId?: string; after?: string; countMax: number }
   | { about: 'log'; instance: InstanceName; afterSeq: number; countMax: number }
   | { about: 'node' }
@@ -26,6 +27,8 @@ export interface NodeAnswers {
   kick: boolean
   /** How many were closed. */
   restart: number
+  /** When the store knows of all that were closed. */
+  ended: true
   subscriptions: FactsSlice<SubscriptionFacts>
   log: ClientLogEntry[]
   node: NodeView
@@ -38,6 +41,8 @@ export interface NodeOracle {
   count(instance: InstanceName): number
   kick(instance: InstanceName, clientId: string): boolean
   restart(instance: InstanceName): Promise<number>
+  /** Resolves when the store knows of every connection that has closed by now, and wills due with it are published. */
+  ended(): Promise<void>
   cleanSubscriptions(
     instance: InstanceName,
     slice: { after: string | undefined; countMax: number },
@@ -105,6 +110,8 @@ function answer(oracle: NodeOracle, question: NodeQuestion): unknown {
       return oracle.kick(question.instance, question.clientId)
     case 'restart':
       return oracle.restart(question.instance)
+    case 'ended':
+      return oracle.ended().then(() => true)
     case 'subscriptions': {
       const { instance, after, clientId } = question
       return fitting(question.countMax, countMax => oracle.cleanSubscriptions(instance, { after, countMax }, clientId))

@@ -6,6 +6,7 @@ import {
   type SessionInspection,
   type SessionRecordView,
   type SessionStore,
+  type WillStore,
 } from '@midge/protocol-core'
 import type { QueuedMessageView, SessionView, ViewPage, ViewRequest } from './cluster-views.ts'
 
@@ -19,10 +20,12 @@ const ENDED_AT_ONCE = 16
 /** What the desk works with. */
 export interface SessionDeskParts {
   nodeId: string
-  store: SessionInspection & SessionStore & QueueStore
+  store: SessionInspection & SessionStore & QueueStore & Pick<WillStore, 'discardWills'>
   directory: Pick<Directory, 'removeStored' | 'settled'>
   /** Closes the connection of a client, wherever it is. @returns false when there was none */
   kick(instance: InstanceName, clientId: string): Promise<boolean>
+  /** Share groups among the filters of a session that has ended get back what it held, or end with their last member. */
+  leaveGroups(instance: InstanceName, topicFilters: readonly string[]): Promise<void>
   /** Unix time in milliseconds. */
   nowMs(): number
 }
@@ -87,7 +90,7 @@ export class SessionDesk {
     await this.parts.directory.settled()
   }
 
-  /** Ends all sessions of an instance. */
+  /** Ends all sessions of an instance; of wills that nobody has published yet nothing is left. */
   async wipe(instance: InstanceName): Promise<void> {
     let cursor: string | undefined
     do {
@@ -99,11 +102,12 @@ export class SessionDesk {
       }
       await Promise.all(Array.from({ length: ENDED_AT_ONCE }, work))
     } while (cursor !== undefined)
+    await this.parts.store.discardWills(instance)
   }
 
   /** A clean start by us, that ends with its connection: the way in which a client would end it. */
   private async endStored(instance: InstanceName, { clientId, owner }: SessionRecordView): Promise<void> {
-    const { store, directory, nodeId, nowMs } = this.parts
+    const { store, directory, leaveGroups, nodeId, nowMs } = this.parts
     const { epoch, endedSubscriptions } = await store.open({
       ...{ instance, clientId, username: owner?.username, nodeId, cleanStart: true, sessionExpirySeconds: 0 },
       ...{ will: undefined, nowMs: nowMs() },
@@ -113,6 +117,10 @@ export class SessionDesk {
       ...{ instance, clientId, epoch, sessionExpirySeconds: 0, sentSeq: 0, ackedAhead: [] },
       ...{ will: 'discard', nowMs: nowMs() },
     })
+    await leaveGroups(
+      instance,
+      endedSubscriptions.map(({ topicFilter }) => topicFilter),
+    )
   }
 
   private async disconnected(instance: InstanceName, clientId: string): Promise<SessionRecordView | undefined> {

@@ -43,4 +43,9 @@ export interface WillStore {
   claimWill(instance: InstanceName, clientId: string, id: string, nowMs: number): Promise<DueWill | 'claimed' | 'gone'>
   /** Forgets a will that was published, or that turned out not to be wanted. Idempotent. */
   confirmWill(instance: InstanceName, clientId: string, id: string): Promise<void>
+  /**
+   * Forgets every will of an instance that waits to be published, also a claimed one, which its claimant may still
+   * publish. Wills of open connections are left. Idempotent.
+   */
+  discardWills(instance: InstanceName): Promise<void>
 }

@@ -92,6 +92,16 @@ export const restartContract: StoreTests = {
     assert.ok(opened.epoch > epoch)
   },
 
+  'restart: a discarded will stays away': async f => {
+    for (const instance of [INSTANCE, `${INSTANCE}-2`]) {
+      const { epoch } = await f.open('c', { instance, will: will(instance) })
+      await f.close('c', epoch, { instance, fate: 'fire' })
+    }
+    await f.store.discardWills(INSTANCE)
+    if (!(await f.reopen())) return
+    assert.deepEqual(await f.dueWills(f.nowMs), [`${INSTANCE}-2`])
+  },
+
   'restart: wills know whose they are, of connections that were open and of those that were not': async f => {
     const owner = { username: 'größe', isKnown: true }
     const { epoch } = await f.open('closed', { will: { ...will('closed', 5), owner } })

@@ -189,4 +189,36 @@ export const willContract: StoreTests = {
     const { expired } = await f.sweepAll(f.nowMs + 20_000)
     assert.deepEqual(expired, [{ instance: INSTANCE, clientId: 'c', subscriptions: [subscription('a')] }])
   },
+
+  'wills of an instance are discarded, delayed, due or claimed; those of its neighbours and of open connections stay':
+    async f => {
+      const instances = ['a', 'a-b', 'a:b', 'b']
+      for (const instance of instances) {
+        for (const [clientId, delay] of [
+          ['now', 0],
+          ['later', 60],
+        ] as const) {
+          const options = { instance, will: will(`${clientId} of ${instance}`, delay) }
+          for (const id of [clientId, `${clientId} again`]) {
+            const { epoch } = await f.open(id, options)
+            await f.close(id, epoch, { instance, fate: 'fire' })
+          }
+        }
+        await f.open('open', { instance, will: will(`open of ${instance}`) })
+      }
+      assert.equal((await f.store.sweep(NODE, f.nowMs, 3)).wills.length, 3)
+      await f.store.discardWills('a')
+      await f.store.discardWills('a')
+      await f.store.discardWills('nobody')
+      const left = (await f.sweepAll(f.nowMs + 100_000)).wills
+      assert.deepEqual(
+        left.filter(({ instance }) => instance === 'a'),
+        [],
+      )
+      assert.equal(left.length, 12)
+      const { displacedWill, dueWills } = await f.open('open', { instance: 'a' })
+      assert.deepEqual([displacedWill && payloadOf(displacedWill.will), dueWills], ['open of a', []])
+      assert.deepEqual((await f.open('later', { instance: 'a' })).dueWills, [])
+      assert.equal((await f.open('now', { instance: 'a-b', nowMs: f.nowMs + 100_000 })).claimedWills.length, 1)
+    },
 }
