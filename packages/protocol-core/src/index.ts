@@ -6,7 +6,7 @@ export { AclTree } from './acl-tree.ts'
 export { decodePacket, shortAckPacketId } from './codec/decode.ts'
 export type { ConnectBeginning } from './codec/decode-connect.ts'
 export { decodeConnect, peekConnect, UnsupportedProtocolError } from './codec/decode-connect.ts'
-export { NO_PROPERTIES } from './codec/decode-properties.ts'
+export { decodeForwardableProperties, NO_PROPERTIES } from './codec/decode-properties.ts'
 export { decodePublish, PublishView } from './codec/decode-publish.ts'
 export type { AckType } from './codec/encode.ts'
 export {

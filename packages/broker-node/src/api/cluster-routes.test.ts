@@ -72,6 +72,15 @@ test('sessions show their queue with its content, and are purged and ended', asy
   )
 })
 
+test('a session is taken out and put in as lines of JSON', async () => {
+  const out = await api.send('GET', `${HOME}/sessions/${encodeURIComponent('größe')}/export`, { key })
+  assert.equal(out.headers.get('content-type'), 'application/x-ndjson')
+  const line = '{"session":{"clientId":"größe"}}'
+  assert.equal(out.text, `${line}\n`)
+  const lines = { key, body: out.text, headers: { 'content-type': 'application/x-ndjson' } }
+  assert.deepEqual((await api.send('POST', `${HOME}/sessions/import`, lines)).json, { clientId: line })
+})
+
 test('subscriptions are listed, also of one client', async () => {
   const options = {
     qos: 1,

@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
+import { BrokerError } from '@midge/protocol-core'
 import { loadConfig } from '../config/load-config.ts'
-import { type ConnectOptions, disconnectPacket, publishPacket, type RawClient } from '../engine/testing/raw-client.ts'
+import {
+  ackPacket,
+  type ConnectOptions,
+  disconnectPacket,
+  publishPacket,
+  type RawClient,
+} from '../engine/testing/raw-client.ts'
 import { poll, startBroker, type TestBroker } from '../engine/testing/test-broker.ts'
 import { doorThat, letIn } from '../engine/testing/test-door.ts'
+import { TEST_LIMITS } from '../engine/testing/test-services.ts'
 import { Readiness } from '../lifecycle/readiness.ts'
 import { type EventLoopLag, sampleEventLoopLag } from '../observe/event-loop-lag.ts'
 import { ClientLog } from '../views/client-log.ts'
@@ -113,4 +121,102 @@ test('a wipe leaves nothing of an instance, and its neighbours as they are', asy
   }
   const { wills } = await midge.store.sweep('n1', Date.now() + 100_000, 100)
   assert.deepEqual(wills.map(({ instance }) => instance).sort(), ['a-b', 'a:b'])
+})
+
+async function textOf(lines: AsyncIterable<string>): Promise<string> {
+  let text = ''
+  for await (const piece of lines) text += piece
+  return text
+}
+
+async function refused(code: string, promise: Promise<unknown>): Promise<void> {
+  await assert.rejects(promise, error => error instanceof BrokerError && error.code === code)
+}
+
+test('a session is taken out and put in elsewhere with all that its client still gets', async () => {
+  const properties = [...HOUR, 0x21, 0, 1]
+  const receiver = await enter('from', { clientId: 'größe', properties })
+  await receiver.subscribe(
+    [
+      { filter: 'x/#', options: 2 },
+      { filter: GROUP, options: 1 },
+    ],
+    7,
+  )
+  const texts = Array.from({ length: 450 }, (_, i) => `${i}`)
+  const publish = (text: string, qos: 1 | 2) => ({ topic: 'x/y', payload: Buffer.from(text), qos, retain: false })
+  await views.publish('from', [{ ...publish('first', 2), contentType: 'a/b', messageExpirySeconds: 600 }])
+  const first = await receiver.delivery()
+  receiver.send(ackPacket(0x50, first.packetId))
+  await receiver.expect(6)
+  await leave('from', receiver, 'größe')
+  await views.publish(
+    'from',
+    texts.map(text => publish(text, 1)),
+  )
+  const lines = await textOf(views.exportSession('from', 'größe'))
+  assert.equal(lines.trim().split('\n').length, 1 + 2 + 1 + 450)
+  assert.equal(await views.importSession('to', lines), 'größe')
+  const { username, expirySeconds, queueMessages, nodeId } = (await views.session('to', 'größe')) ?? assert.fail()
+  assert.deepEqual([username, expirySeconds, queueMessages, nodeId], ['ann', 3600, 451, undefined])
+  assert.equal(await textOf(views.exportSession('to', 'größe')), lines)
+  await views.publish('to', [publish('routed', 1)])
+  await refused('MIDGE_ALREADY_EXISTS', views.importSession('to', lines))
+
+  const client = await enter('to', { clientId: 'größe' })
+  assert.equal(client.frames[0]?.body[0], 1, 'Session Present')
+  await client.expect(6)
+  const got: string[] = []
+  while (got.at(-1) !== 'routed') {
+    const { payload, packetId } = await client.delivery()
+    got.push(payload)
+    client.send(ackPacket(0x40, packetId))
+  }
+  assert.deepEqual(got, [...texts, 'routed'])
+})
+
+test('a session with more messages than a queue may hold is not put in, and leaves nothing', async () => {
+  const text = Buffer.alloc(1000, 'x').toString('base64')
+  const message = { topic: 'x', qos: 1, payload: text, properties: '', expiresAtMs: 0, deliveryQos: 1, retain: false }
+  const session = { session: { clientId: 'c', expirySeconds: 60 } }
+  const subscription = { topicFilter: 'x', qos: 1, retainHandling: 0, subscriptionId: 0 }
+  const count = TEST_LIMITS.onlineQueueMessages + 1
+  const messages = Array.from({ length: count }, () => ({ message }))
+  const lines = [session, { subscription }, ...messages].map(line => JSON.stringify(line)).join('\n')
+  await refused('MIDGE_INVALID', views.importSession('full', lines))
+  assert.deepEqual((await views.sessions('full', { countMax: 10 })).items, [])
+  assert.deepEqual((await views.subscriptions('full', { countMax: 10 })).items, [])
+  assert.equal(await views.session('full', 'c'), undefined)
+})
+
+test('lines that no export has written change nothing', async () => {
+  const session = { session: { clientId: 'c', expirySeconds: 60 } }
+  const subscription = { topicFilter: 'x', qos: 1, retainHandling: 0, subscriptionId: 0 }
+  const message = { topic: 'x', qos: 1, payload: '', properties: '', expiresAtMs: 0, deliveryQos: 1 }
+  const cases: unknown[][] = [
+    [],
+    [session, session],
+    [{ subscription }, session],
+    [{ session: { ...session.session, clientId: '' } }],
+    [{ session: { ...session.session, clientId: '\ud800' } }],
+    [{ session: { ...session.session, clientId: 'a\0' } }],
+    [{ session: { ...session.session, clientId: 'x'.repeat(65_536) } }],
+    [{ session: { ...session.session, expirySeconds: 0 } }],
+    [{ session: { ...session.session, username: 1 } }],
+    [session, { subscription: { ...subscription, topicFilter: 'a#' } }],
+    [session, { subscription: { ...subscription, qos: 3 } }],
+    [session, { subscription: { ...subscription, subscriptionId: -1 } }],
+    [session, { message: { ...message, topic: '#' } }],
+    [session, { message: { ...message, deliveryQos: 0 } }],
+    [session, { message: { ...message, properties: '/w==' } }],
+    [session, 'text'],
+    [session, null],
+  ]
+  for (const lines of cases) {
+    await refused('MIDGE_INVALID', views.importSession('bad', lines.map(line => JSON.stringify(line)).join('\n')))
+  }
+  await refused('MIDGE_INVALID', views.importSession('bad', '{'))
+  assert.deepEqual((await views.sessions('bad', { countMax: 10 })).items, [])
+  await refused('MIDGE_NOT_FOUND', textOf(views.exportSession('bad', 'c')))
+  await refused('MIDGE_INVALID', views.importRetained('bad', JSON.stringify({ ...message, properties: '/w==' })))
 })

@@ -26,11 +26,13 @@ const RESTARTED = { reasonCode: ReasonCode.administrativeAction, reason: 'the in
 /** What the API sees of the cluster; this node answers the questions of the others from here on. */
 export function createViews(parts: NodeViewsParts): LiveCluster {
   const { config, core, store, link } = parts
+  const { topicLevelsMax, sessionExpirySecondsMax, subscriptionsPerSessionMax } = config.limits
   const views = new LiveCluster({
     ...{ nodeId: config.nodeId, store, link, directory: core.services.directory, local: localViews(parts) },
     leaveGroups: (instance, topicFilters) => core.groups.leave(instance, topicFilters),
     publish: (instance, message) => core.publisher.publish(instance, message),
-    ...{ topicLevelsMax: config.limits.topicLevelsMax, nowMs: () => Date.now() },
+    ...{ topicLevelsMax, sessionExpirySecondsMax, subscriptionsMax: subscriptionsPerSessionMax },
+    nowMs: () => Date.now(),
     drainSelf: () => core.onDrainAsked(),
   })
   core.onQuestion = question => views.answer(question)

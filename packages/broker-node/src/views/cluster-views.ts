@@ -117,6 +117,13 @@ export interface ClusterViews {
   purgeQueue(instance: InstanceName, clientId: string): Promise<void>
   /** Ends a session, and its connection first. */
   deleteSession(instance: InstanceName, clientId: string): Promise<void>
+  /** Lines of JSON: the session, its subscriptions, its queue. */
+  exportSession(instance: InstanceName, clientId: string): AsyncIterable<string>
+  /**
+   * @returns whose session it is
+   * @throws BrokerError `MIDGE_ALREADY_EXISTS` while the client has a session or is connected
+   */
+  importSession(instance: InstanceName, lines: string): Promise<string>
   /** @param of - only those of this client */
   subscriptions(
     instance: InstanceName,

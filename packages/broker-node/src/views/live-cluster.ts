@@ -18,6 +18,7 @@ import { type ListPart, pageOverParts } from './fleet-pages.ts'
 import { MessageDesk, type MessageDeskParts } from './message-desk.ts'
 import { type NodeOracle, NodeQuestions, nodeAnswer } from './node-questions.ts'
 import { SessionDesk, type SessionDeskParts } from './session-desk.ts'
+import { SessionTransfer, type SessionTransferParts } from './session-transfer.ts'
 
 /** Part names of the list of subscriptions: those that every node knows come before those of one node. */
 const STORED_PART = '0'
@@ -29,8 +30,12 @@ export interface LocalViews extends NodeOracle {
 }
 
 /** What {@link LiveCluster} is made of. */
-export interface LiveClusterParts extends Omit<SessionDeskParts, 'kick'>, Omit<MessageDeskParts, 'store'> {
-  store: SessionDeskParts['store'] & MessageDeskParts['store']
+export interface LiveClusterParts
+  extends Omit<SessionDeskParts, 'kick'>,
+    Omit<MessageDeskParts, 'store'>,
+    Omit<SessionTransferParts, 'storedSubscriptions'> {
+  store: SessionDeskParts['store'] & MessageDeskParts['store'] & SessionTransferParts['store']
+  directory: SessionDeskParts['directory'] & SessionTransferParts['directory']
   link: Pick<NodeLink, 'ask' | 'peers' | 'drain'>
   local: LocalViews
   /** This node is to go out of service. */
@@ -42,6 +47,7 @@ export class LiveCluster implements ClusterViews {
   private readonly parts: LiveClusterParts
   private readonly questions: NodeQuestions
   private readonly sessionDesk: SessionDesk
+  private readonly sessionTransfer: SessionTransfer
   private readonly messageDesk: MessageDesk
   private readonly fleetLog: FleetLog
 
@@ -49,6 +55,8 @@ export class LiveCluster implements ClusterViews {
     this.parts = parts
     this.questions = new NodeQuestions(parts.nodeId, parts.link)
     this.sessionDesk = new SessionDesk({ ...parts, kick: (instance, clientId) => this.kick(instance, clientId) })
+    const storedSubscriptions = parts.local.storedSubscriptions.bind(parts.local)
+    this.sessionTransfer = new SessionTransfer({ ...parts, storedSubscriptions })
     this.messageDesk = new MessageDesk(parts)
     this.fleetLog = new FleetLog(this.questions)
   }
@@ -109,6 +117,14 @@ export class LiveCluster implements ClusterViews {
 
   deleteSession(instance: InstanceName, clientId: string): Promise<void> {
     return this.sessionDesk.end(instance, clientId)
+  }
+
+  exportSession(instance: InstanceName, clientId: string): AsyncIterable<string> {
+    return this.sessionTransfer.takeOut(instance, clientId)
+  }
+
+  importSession(instance: InstanceName, lines: string): Promise<string> {
+    return this.sessionTransfer.putIn(instance, lines)
   }
 
   subscriptions(

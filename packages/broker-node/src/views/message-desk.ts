@@ -11,6 +11,7 @@ import {
   type RetainedStore,
 } from '@midge/protocol-core'
 import type { PublishWish, RetainedView, ViewPage, ViewRequest } from './cluster-views.ts'
+import { lineOfMessage, messageOfLine, objectOfLine } from './message-line.ts'
 
 /** Entries of one read of the store. */
 const READ_COUNT = 500
@@ -122,20 +123,9 @@ export class MessageDesk {
   }
 
   private messageOfLine(line: string, number: number): Message {
-    try {
-      const { topic, qos, payload, properties, expiresAtMs } = JSON.parse(line) as Record<string, unknown>
-      if (typeof topic === 'string' && typeof payload === 'string' && typeof properties === 'string') {
-        this.checkTopic(topic)
-        return new Message({
-          ...{ topicName: topic, topicBytes: encodeUtf8(topic), payload: Buffer.from(payload, 'base64') },
-          ...{ qos: qos === 1 || qos === 2 ? qos : 0, retain: true },
-          ...{ properties: Buffer.from(properties, 'base64'), publisherId: '' },
-          expiresAtMs: typeof expiresAtMs === 'number' ? expiresAtMs : 0,
-        })
-      }
-    } catch {
-      // As for any other line that is none.
-    }
+    const { topicLevelsMax } = this.parts
+    const message = messageOfLine(objectOfLine(line) ?? {}, { topicLevelsMax, retain: true })
+    if (message !== undefined) return message
     throw new BrokerError('MIDGE_INVALID', `line ${number}: is not what an export has written`)
   }
 
@@ -169,8 +159,6 @@ function emptied(topicName: string, topicBytes: Uint8Array): Message {
   return new Message({ ...fields, qos: 1, retain: true, expiresAtMs: 0 })
 }
 
-function lineOf({ topicName, qos, payload, properties, expiresAtMs }: Message): string {
-  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
-  const line = { topic: topicName, qos, payload: base64(payload), properties: base64(properties), expiresAtMs }
-  return `${JSON.stringify(line)}\n`
+function lineOf(message: Message): string {
+  return `${JSON.stringify(lineOfMessage(message))}\n`
 }

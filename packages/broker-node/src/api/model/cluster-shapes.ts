@@ -160,3 +160,6 @@ export const countAnswer = z.object({ count: z.int() })
 
 /** Lines of JSON, as an export has given them. */
 export const exportedLines = z.string().min(1)
+
+/** What was put in. */
+export const importedSession = z.object({ clientId: z.string() })

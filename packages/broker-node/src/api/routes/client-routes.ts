@@ -1,7 +1,10 @@
 import { BrokerError } from '@midge/protocol-core'
 import type { ApiParts } from '../api-parts.ts'
-import { type ApiRoute, route } from '../api-route.ts'
+import { type ApiRoute, route, streamRoute } from '../api-route.ts'
+import { IMPORT_BYTES_MAX, NDJSON } from '../line-bodies.ts'
 import {
+  exportedLines,
+  importedSession,
   shownConnection,
   shownQueued,
   shownSession,
@@ -14,7 +17,7 @@ import { found, shownPage, viewRequest } from '../shown.ts'
 
 /** Who is connected, what is kept for whom, and who subscribes to what. */
 export function clientRoutes(parts: ApiParts): ApiRoute[] {
-  return [...connectionRoutes(parts), ...sessionRoutes(parts), subscriptionRoute(parts)]
+  return [...connectionRoutes(parts), ...sessionRoutes(parts), ...sessionMoveRoutes(parts), subscriptionRoute(parts)]
 }
 
 function connectionRoutes({ views }: ApiParts): ApiRoute[] {
@@ -81,6 +84,25 @@ function sessionRoutes({ views }: ApiParts): ApiRoute[] {
       ...{ method: 'DELETE', path: '/instances/:instance/sessions/:clientId/queue', access: 'instance:write', tag },
       summary: 'Empty the queue of a client that is not connected',
       handle: ({ params }) => views.purgeQueue(params.instance, params.clientId),
+    }),
+  ]
+}
+
+function sessionMoveRoutes({ views }: ApiParts): ApiRoute[] {
+  const tag = 'Sessions'
+  return [
+    streamRoute({
+      ...{ path: '/instances/:instance/sessions/:clientId/export', access: 'instance:read', tag },
+      summary: 'Take out a session with its subscriptions and its queue, as lines of JSON',
+      streamType: NDJSON,
+      handle: ({ params }) => views.exportSession(params.instance, params.clientId),
+    }),
+    route({
+      ...{ method: 'POST', path: '/instances/:instance/sessions/import', access: 'instance:write', tag },
+      summary: 'Put in a session that was taken out, for a client that has none',
+      ...{ body: exportedLines, bodyType: NDJSON, bodyBytesMax: IMPORT_BYTES_MAX },
+      answer: importedSession,
+      handle: async ({ params, body }) => ({ clientId: await views.importSession(params.instance, body) }),
     }),
   ]
 }

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { PublishWish } from '../../views/cluster-views.ts'
 import type { ApiParts } from '../api-parts.ts'
 import { type ApiRoute, route, streamRoute } from '../api-route.ts'
+import { IMPORT_BYTES_MAX, NDJSON } from '../line-bodies.ts'
 import {
   bulkPublishBody,
   countAnswer,
@@ -17,8 +18,6 @@ import { pageOf } from '../model/paging.ts'
 import { payloadBytes, payloadText } from '../payload-text.ts'
 import { found, shownPage, viewRequest } from '../shown.ts'
 
-const NDJSON = 'application/x-ndjson'
-const IMPORT_BYTES_MAX = 16 * 1024 * 1024
 const BULK_BYTES_MAX = 4 * 1024 * 1024
 
 /** Messages that are kept for topics, and messages from here. */

@@ -70,6 +70,14 @@ export class MemoryViews implements ClusterViews {
     this.deeds.push(`delete ${clientId} of ${instance}`)
   }
 
+  async *exportSession(_instance: string, clientId: string): AsyncGenerator<string> {
+    yield `${JSON.stringify({ session: { clientId } })}\n`
+  }
+
+  async importSession(_instance: string, lines: string): Promise<string> {
+    return lines.trim()
+  }
+
   async subscriptions(
     _instance: string,
     request: ViewRequest,
