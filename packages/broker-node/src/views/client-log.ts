@@ -63,7 +63,7 @@ export class ClientLog {
 
   private note(fields: object, text: string): void {
     const { event, instance, ...rest }: Record<string, unknown> = { ...fields }
-    if (typeof event !== 'string' || typeof instance !== 'string' || !event.startsWith(CLIENT_EVENT)) return
+    if (typeof event !== 'string' || typeof instance !== 'string' || !isOfClient(event)) return
     const entries = this.entries.get(instance) ?? this.makeRoom(instance)
     const connectionId = textOf(rest['connectionId'])
     // The door says in more words what the connection says again.
@@ -74,7 +74,7 @@ export class ClientLog {
     entries.push({
       seq: ++this.lastSeq,
       atMs: this.nowMs(),
-      event: event.slice(CLIENT_EVENT.length),
+      event: event.startsWith(CLIENT_EVENT) ? event.slice(CLIENT_EVENT.length) : event,
       clientId: textOf(rest['clientId']),
       username: textOf(rest['username']),
       address: textOf(rest['remote'] ?? rest['remoteAddress']),
@@ -95,6 +95,11 @@ export class ClientLog {
 
 const CLIENT_EVENT = 'client.'
 const REFUSED = 'client.refused'
+
+/** Lines about one client; those about a limit or a will name the client that met it. */
+function isOfClient(event: string): boolean {
+  return event.startsWith(CLIENT_EVENT) || event === 'plan.limit' || event === 'will.denied'
+}
 
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
