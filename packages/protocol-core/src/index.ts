@@ -46,7 +46,7 @@ export type { ExactChangeListener, TopicSlots } from './filter-changes.ts'
 export { FilterChanges } from './filter-changes.ts'
 export { FilterIndex, FilterNode } from './filter-index.ts'
 export { instanceKey } from './instance-key.ts'
-export { keepAliveTimeoutMs } from './keep-alive.ts'
+export { keepAliveSecondsOf, keepAliveTimeoutMs } from './keep-alive.ts'
 export {
   FIXED_HEADER_BYTES_MAX,
   PACKET_BYTES_MAX,

@@ -1,4 +1,4 @@
-import { type InstanceName, type Subscription, smallestAfter } from '@midge/protocol-core'
+import { type InstanceName, keepAliveSecondsOf, type Subscription, smallestAfter } from '@midge/protocol-core'
 import type { ConnectionFacts, FactsSlice, SubscriptionFacts } from '../../ports.ts'
 import { Connection } from '../connection/connection.ts'
 import type { Connections } from '../connection/connections.ts'
@@ -37,7 +37,7 @@ export class LiveClients {
     const { info, username, version, keepAliveMs, openedAtMs } = connection
     return {
       ...{ clientId, username, address: info.remoteAddress, port: info.remotePort, transport: info.transport },
-      ...{ protocol: version, keepAliveSeconds: Math.round(keepAliveMs / 1000) },
+      ...{ protocol: version, keepAliveSeconds: keepAliveSecondsOf(keepAliveMs) },
       ...{ sessionExpirySeconds: session.expirySeconds, connectedAtMs: openedAtMs },
       subscriptionCount: session.subscriptions.size,
     }
