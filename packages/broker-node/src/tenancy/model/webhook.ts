@@ -2,13 +2,7 @@ import { z } from 'zod'
 import { recordId, timeMs, title } from './words.ts'
 
 /** What a webhook can be told. */
-export const webhookEvent = z.enum([
-  'client.connected',
-  'client.disconnected',
-  'message.published',
-  'message.dropped',
-  'limit.reached',
-])
+export const webhookEvent = z.enum(['client.connected', 'client.disconnected', 'message.published'])
 
 /** An address that is told about events, signed. */
 export const webhook = z.strictObject({
