@@ -93,6 +93,8 @@ const LAYERS: readonly Layer[] = [
   },
   // What the API sees of the cluster.
   { at: `${NODE}/views`, own: CONTRACT, packages: [CORE, 'node:'] },
+  // Who is told of events by HTTP; feeds come from whoever composes a node.
+  { at: `${NODE}/webhooks`, own: [...CONTRACT, 'outbound', 'tenancy'], packages: [CORE, 'node:'] },
   // The routes of the HTTP server that need a key.
   { at: `${NODE}/api`, own: [...CONTRACT, 'tenancy', 'views', 'http'], packages: [CORE, 'fastify', 'zod', 'node:'] },
   { at: `${NODE}/http`, own: CONTRACT, packages: [CORE, 'fastify', 'node:'] },

@@ -102,6 +102,11 @@ export class Counters {
   redisDeafnesses = 0
   /** Times that a limit of a plan or of a user was met, by its name in the log. */
   readonly limitsMet: Map<string, number> = new Map()
+  /** Events that the servers of webhooks have accepted, and requests that they have not. */
+  webhookEventsDelivered = 0
+  webhookRequestsFailed = 0
+  /** By `WebhookDropReason`. */
+  readonly webhookEventsDropped: Map<string, number> = new Map()
   /** By {@link DropReason}. */
   readonly dropped: Map<string, number> = new Map()
   /** Connections closed by the server, by reason code of v5 (as a number). */
@@ -115,6 +120,10 @@ export class Counters {
 
   limitMet(limit: string): void {
     this.limitsMet.set(limit, (this.limitsMet.get(limit) ?? 0) + 1)
+  }
+
+  dropWebhookEvents(reason: string, count: number): void {
+    this.webhookEventsDropped.set(reason, (this.webhookEventsDropped.get(reason) ?? 0) + count)
   }
 
   closedWith(reasonCode: number): void {

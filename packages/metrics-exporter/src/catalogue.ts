@@ -41,6 +41,14 @@ function byType(name: string, from: 'packetsReceived' | 'packetsSent', help: str
   return { name, type: 'counter', unit: 'count', help, labels: ['type'], read }
 }
 
+/** Reasons that have not been seen are 0. */
+function byReason(counts: ReadonlyMap<string, number>, reasons: readonly string[]): Sample[] {
+  return [...new Set([...reasons, ...counts.keys()])].map(reason => ({
+    value: counts.get(reason) ?? 0,
+    labels: { reason },
+  }))
+}
+
 function hex(code: number): string {
   return `0x${code.toString(16).padStart(2, '0').toUpperCase()}`
 }
@@ -168,11 +176,7 @@ const TRAFFIC: MetricDefinition[] = [
     unit: 'count',
     help: 'Deliveries that did not happen, by reason.',
     labels: ['reason'],
-    read: ({ counters, dropReasons }) =>
-      [...new Set([...dropReasons, ...counters.dropped.keys()])].map(reason => ({
-        value: counters.dropped.get(reason) ?? 0,
-        labels: { reason },
-      })),
+    read: ({ counters, dropReasons }) => byReason(counters.dropped, dropReasons),
   },
   field(
     'counter',
@@ -180,6 +184,29 @@ const TRAFFIC: MetricDefinition[] = [
     'commitFailures',
     'Batches of messages the store did not take.',
   ),
+]
+
+const WEBHOOKS: MetricDefinition[] = [
+  field(
+    'counter',
+    'midge_webhook_events_delivered_total',
+    'webhookEventsDelivered',
+    'Events that the servers of webhooks have accepted.',
+  ),
+  field(
+    'counter',
+    'midge_webhook_requests_failed_total',
+    'webhookRequestsFailed',
+    'Requests that the servers of webhooks have not accepted; most are made again.',
+  ),
+  {
+    name: 'midge_webhook_events_dropped_total',
+    type: 'counter',
+    unit: 'count',
+    help: 'Events that a webhook was not told, by reason.',
+    labels: ['reason'],
+    read: ({ counters, webhookDropReasons }) => byReason(counters.webhookEventsDropped, webhookDropReasons),
+  },
 ]
 
 const CLUSTER: MetricDefinition[] = [
@@ -230,5 +257,6 @@ export const NODE_CATALOGUE: ReadonlyMap<string, readonly MetricDefinition[]> = 
   ['Connections', CONNECTIONS],
   ['Sessions', SESSIONS],
   ['Messages and bytes', TRAFFIC],
+  ['Webhooks', WEBHOOKS],
   ['Cluster and node', CLUSTER],
 ])

@@ -36,6 +36,9 @@ function distinctCounters(): NodeCounters & Record<string, unknown> {
     authenticationsBusy: number(),
     authenticationBackOffs: number(),
     hashesWaitingCurrent: number(),
+    webhookEventsDelivered: number(),
+    webhookRequestsFailed: number(),
+    webhookEventsDropped: new Map([['refused', number()]]),
     publishersHeldBack: number(),
     keepAliveTimeouts: number(),
     connectTimeouts: number(),
@@ -71,6 +74,7 @@ const sources: NodeSources = {
   version: '1.2.3',
   packetNames: ['reserved', 'connect', 'connack', 'publish'],
   dropReasons: ['queue_full', 'expired'],
+  webhookDropReasons: ['too_old'],
   facts: () => ({ isReady: true, clusterNodes: 3 }),
 }
 
@@ -105,6 +109,8 @@ test('a scrape parses and holds the value of every counter, twice in a row', asy
     'midge_messages_dropped_total{reason="queue_full"}': counters.dropped.get('queue_full'),
     'midge_messages_dropped_total{reason="new_reason"}': counters.dropped.get('new_reason'),
     'midge_messages_dropped_total{reason="expired"}': 0,
+    'midge_webhook_events_dropped_total{reason="refused"}': counters.webhookEventsDropped.get('refused'),
+    'midge_webhook_events_dropped_total{reason="too_old"}': 0,
     'midge_connections_closed_by_reason_total{reason_code="0x8E"}': counters.closedByReason.get(0x8e),
     'midge_connections_closed_by_reason_total{reason_code="0x04"}': counters.closedByReason.get(4),
     'midge_limits_met_total{limit="plan_connections"}': counters.limitsMet.get('plan_connections'),

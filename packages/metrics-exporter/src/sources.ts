@@ -41,6 +41,10 @@ export interface NodeCounters {
   readonly tlsErrors: number
   /** By the name of the limit. */
   readonly limitsMet: ReadonlyMap<string, number>
+  readonly webhookEventsDelivered: number
+  readonly webhookRequestsFailed: number
+  /** By reason. */
+  readonly webhookEventsDropped: ReadonlyMap<string, number>
   /** By reason. */
   readonly dropped: ReadonlyMap<string, number>
   /** By MQTT 5 reason code. */
@@ -64,5 +68,7 @@ export interface NodeSources {
   packetNames: readonly string[]
   /** Every reason that can appear in `counters.dropped`, so that each series exists from the start. */
   dropReasons: readonly string[]
+  /** The same for `counters.webhookEventsDropped`. */
+  webhookDropReasons: readonly string[]
   facts: () => NodeFacts
 }

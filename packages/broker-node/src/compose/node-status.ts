@@ -9,6 +9,7 @@ import { MIDGE_VERSION } from '../lifecycle/version.ts'
 import type { InstancePorts } from '../listeners/instance-ports.ts'
 import type { RunningListener } from '../listeners/options.ts'
 import type { EventLoopLag } from '../observe/event-loop-lag.ts'
+import { WebhookDropReason } from '../webhooks/webhook-drop-reason.ts'
 import type { Backing } from './backing.ts'
 
 /** What health, status and metrics are read from. */
@@ -33,6 +34,7 @@ export function statusSources(parts: StatusParts): HttpSources {
     version: MIDGE_VERSION,
     packetNames: PACKET_NAMES,
     dropReasons: Object.values(DropReason),
+    webhookDropReasons: Object.values(WebhookDropReason),
     facts: () => ({ isReady: readiness.check().ready, clusterNodes: backing.link.peers().length + 1 }),
   })
   return { readiness: () => readiness.check(), status: () => describeNode(parts), metrics }

@@ -30,6 +30,8 @@ export interface NodeParts {
   /** Known when the node has started. */
   inForce: SecretsInForce
   lag: EventLoopLag
+  /** Known when the node has started. */
+  stopWebhooks: (() => void) | undefined
 }
 
 /** The parts of a node as one thing that can be drained and stopped, in the order that loses nothing. */
@@ -76,6 +78,7 @@ export class ComposedNode implements RunningNode {
     lag.stop()
     await Promise.all([...listeners.map(listener => listener.close()), instancePorts?.stop()])
     await broker.stop()
+    this.parts.stopWebhooks?.()
     await backing.stop()
     await http?.stop()
   }

@@ -18,6 +18,7 @@ import { nodeApi } from './node-api.ts'
 import { statusSources } from './node-status.ts'
 import { createTenancy, startTenancy } from './node-tenancy.ts'
 import { createViews } from './node-views.ts'
+import { startWebhooks } from './node-webhooks.ts'
 import { openBacking } from './open-backing.ts'
 import { revocations } from './revocation.ts'
 import { TenantLimits } from './tenant-limits.ts'
@@ -65,6 +66,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     bootstrap,
     inForce,
     lag,
+    stopWebhooks: undefined,
   }
   const node = new ComposedNode(parts)
   let isStarted = false
@@ -88,6 +90,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Compose
     tenancy.plane.observe(revocations(broker.core))
     await broker.start()
     isStarted = true
+    parts.stopWebhooks = startWebhooks({ config, core: broker.core, tenancy: tenancy.plane, log, counters, logger })
     await backing.recover()
     broker.core.pokeSweeper()
     for (const options of planListeners(config))

@@ -21,6 +21,9 @@ export interface ClientLogEntry {
   text: string
 }
 
+/** Is told of entries as they are made; must not throw. */
+export type ClientLogFollower = (instance: InstanceName, entry: ClientLogEntry) => void
+
 /**
  * What happens to the clients of each instance, as far as the log of the node says it: whoever gets the logger of
  * {@link ClientLog.watching} writes into both. So it costs nothing that the log does not, and shows the same words.
@@ -28,6 +31,7 @@ export interface ClientLogEntry {
 export class ClientLog {
   private readonly entries: Map<InstanceName, ClientLogEntry[]> = new Map()
   private readonly nowMs: () => number
+  private readonly followers: Set<ClientLogFollower> = new Set()
   private lastSeq: number
   private readonly lastRefusal: { connectionId: string | undefined } = { connectionId: undefined }
 
@@ -51,7 +55,7 @@ export class ClientLog {
       info: level('info'),
       warn: level('warn'),
       error: (fields, text) => logger.error(fields, text),
-      isLevelEnabled: name => logger.isLevelEnabled(name),
+      isLevelEnabled: name => (name === 'info' && this.followers.size > 0) || logger.isLevelEnabled(name),
       child: bindings => this.watching(logger.child(bindings)),
     }
   }
@@ -59,6 +63,16 @@ export class ClientLog {
   /** Entries behind `afterSeq`, oldest first, the newest `countMax` of them. */
   read(instance: InstanceName, afterSeq: number, countMax: number): ClientLogEntry[] {
     return (this.entries.get(instance) ?? []).filter(({ seq }) => seq > afterSeq).slice(-countMax)
+  }
+
+  /**
+   * Tells of every entry from here on, whatever the level of the log.
+   *
+   * @returns ends it
+   */
+  follow(follower: ClientLogFollower): () => void {
+    this.followers.add(follower)
+    return () => this.followers.delete(follower)
   }
 
   private note(fields: object, text: string): void {
@@ -71,7 +85,7 @@ export class ClientLog {
     if (event === REFUSED && connectionId !== undefined && last.connectionId === connectionId) return
     if (event === REFUSED) last.connectionId = connectionId
     const reason = textOf(rest['reason'])
-    entries.push({
+    const entry: ClientLogEntry = {
       seq: ++this.lastSeq,
       atMs: this.nowMs(),
       event: event.startsWith(CLIENT_EVENT) ? event.slice(CLIENT_EVENT.length) : event,
@@ -79,7 +93,9 @@ export class ClientLog {
       username: textOf(rest['username']),
       address: textOf(rest['remote'] ?? rest['remoteAddress']),
       text: reason === undefined ? text : `${text}: ${reason}`,
-    })
+    }
+    entries.push(entry)
+    for (const follower of this.followers) follower(instance, entry)
     // In slices: each removal moves all that is left.
     if (entries.length >= 2 * ENTRIES_MAX) entries.splice(0, entries.length - ENTRIES_MAX)
   }

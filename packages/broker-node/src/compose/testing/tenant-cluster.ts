@@ -111,6 +111,7 @@ export class TenantCluster {
         redis: { url: this.redis.url },
         bootstrap: { user: 'midge', password: 'first', apiKey: 'a key of sixteen' },
         http: { port: 0 },
+        outbound: { allow: ['127.0.0.1'] },
         instances: { portHost: portHost(this.nodes.length) },
         listeners: {
           tcp: { host, port: tcp },

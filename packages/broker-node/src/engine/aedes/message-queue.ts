@@ -1,14 +1,7 @@
-import {
-  BrokerError,
-  checkTopicFilter,
-  checkTopicName,
-  DEFAULT_INSTANCE,
-  parseShare,
-  type Subscription,
-} from '@midge/protocol-core'
+import { BrokerError, checkTopicFilter, checkTopicName, DEFAULT_INSTANCE, parseShare } from '@midge/protocol-core'
 import type { AedesPublishPacket } from 'aedes'
 import type { BrokerCore } from '../broker-core.ts'
-import { ProgramSubscriber } from './program-subscriber.ts'
+import { everythingOf, ProgramSubscriber } from './program-subscriber.ts'
 import { type AedesPublishInput, NO_ERROR, toAedesPublish, toMessage } from './translate.ts'
 
 /** What a program subscribes with; `done` has nothing to wait for it here. */
@@ -109,10 +102,6 @@ export class MessageQueue {
     const isFilter = checkTopicFilter(filter, this.core.services.limits.topicLevelsMax) === 0
     return isFilter ? undefined : new RangeError('not a topic filter')
   }
-}
-
-function everythingOf(topicFilter: string): Subscription {
-  return { topicFilter, qos: 2, noLocal: false, retainAsPublished: true, retainHandling: 2, subscriptionId: 0 }
 }
 
 function ignore(): void {}

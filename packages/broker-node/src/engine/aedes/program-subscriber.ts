@@ -1,6 +1,11 @@
-import type { Message } from '@midge/protocol-core'
+import type { Message, Subscription } from '@midge/protocol-core'
 import type { Outlet } from '../ground/outlet.ts'
 import type { Subscriber } from '../ground/subscriber.ts'
+
+/** Every message of a filter as it was published, without retained ones. */
+export function everythingOf(topicFilter: string): Subscription {
+  return { topicFilter, qos: 2, noLocal: false, retainAsPublished: true, retainHandling: 2, subscriptionId: 0 }
+}
 
 /**
  * A part of this program as one of the receivers of messages on this node, like a client without a socket: every

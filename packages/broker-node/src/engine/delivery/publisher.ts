@@ -56,6 +56,8 @@ export interface PublisherParts {
 export class Publisher implements TickMember {
   private readonly parts: PublisherParts
   private readonly services: PublisherParts['services']
+  /** The message that is being delivered was published on another node. */
+  isDeliveringRemote = false
   private batch: Pending[] = []
   private pendingItems = 0
   private pendingBytes = 0
@@ -144,17 +146,27 @@ export class Publisher implements TickMember {
   onRemote(instance: InstanceName, message: Message, groups: string[]): void {
     this.services.counters.linkMessagesReceived++
     const router = this.parts.routers.of(instance)
-    deliverFrames(message, router.match(message.topicName), this.services.nowMs)
-    for (const name of groups) {
-      const member = router.group(name)?.localMembersInTurn()[0]
-      if (member !== undefined) deliverToMember(member, name, message)
+    this.isDeliveringRemote = true
+    try {
+      deliverFrames(message, router.match(message.topicName), this.services.nowMs)
+      for (const name of groups) {
+        const member = router.group(name)?.localMembersInTurn()[0]
+        if (member !== undefined) deliverToMember(member, name, message)
+      }
+    } finally {
+      this.isDeliveringRemote = false
     }
   }
 
   /** A run from another node. */
   onRemoteRun(instance: InstanceName, run: PublishRun): void {
     this.services.counters.linkMessagesReceived += run.count
-    deliverRun(run, this.parts.routers.of(instance).match(run.topicName))
+    this.isDeliveringRemote = true
+    try {
+      deliverRun(run, this.parts.routers.of(instance).match(run.topicName))
+    } finally {
+      this.isDeliveringRemote = false
+    }
   }
 
   /** Resolves when everything published on this node so far has been stored, or refused. */
