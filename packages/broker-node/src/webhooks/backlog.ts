@@ -47,10 +47,15 @@ export class Backlog {
     return this.events.length
   }
 
+  /** Nothing more can be pushed, however small. */
+  get isFull(): boolean {
+    return this.events.length >= BACKLOG_EVENTS_MAX
+  }
+
   /** @returns false when there is no room */
   push(event: WaitingEvent): boolean {
     const bytes = event.text.length
-    if (this.events.length >= BACKLOG_EVENTS_MAX || this.bytes + bytes > BACKLOG_BYTES_MAX) return false
+    if (this.isFull || this.bytes + bytes > BACKLOG_BYTES_MAX) return false
     if (!this.room.take(bytes)) return false
     this.events.push(event)
     this.bytes += bytes

@@ -98,6 +98,8 @@ test('a server that hangs costs a bounded backlog and one request', async () => 
   server.hangs = true
   for (let n = 0; n < BACKLOG_EVENTS_MAX + 500; n++) sender.push(`{"n":${n}}`)
   assert.equal(counters.webhookEventsDropped.get('backlog_full'), 500)
+  assert.equal(sender.takesMore(), false)
+  assert.equal(counters.webhookEventsDropped.get('backlog_full'), 501)
   await until(() => server.requestCount === 1)
   sender.stop()
   assert.equal(counters.webhookEventsDropped.get('stopped'), BACKLOG_EVENTS_MAX)

@@ -63,6 +63,13 @@ export class WebhookSender {
     this.backlog = new Backlog(parts.room)
   }
 
+  /** Counts an event that finds no room as dropped. @returns false for it, so that its text is not made */
+  takesMore(): boolean {
+    if (!this.backlog.isFull) return true
+    this.drop(WebhookDropReason.backlogFull, 1)
+    return false
+  }
+
   /** @param text - JSON of the event */
   push(text: string): void {
     if (this.stopped.signal.aborted) return

@@ -130,9 +130,9 @@ export class Webhooks implements TenancyObserver {
       parts.logger.warn(fields, 'a webhook is told of no messages: its topicFilter is none, or a shared one')
       return nothing
     }
-    return parts.watchMessages(instance, filter, message =>
-      sender.push(messageText(this.nextId(), message, parts.nowMs())),
-    )
+    return parts.watchMessages(instance, filter, message => {
+      if (sender.takesMore()) sender.push(messageText(this.nextId(), message, parts.nowMs()))
+    })
   }
 
   private onClient(instance: InstanceName, event: ClientEvent): void {
