@@ -174,7 +174,7 @@ test('every setting is read by somebody', () => {
 })
 
 /** Environment variables that are no configuration keys. */
-const OTHER_VARIABLES = /^MIDGE_(CONFIG_FILE|TEST_[A-Z_]+)$/
+const OTHER_VARIABLES = /^MIDGE_(CONFIG_FILE|API_KEY|API_URL|TEST_[A-Z_]+)$/
 
 test('every MIDGE_ name in documents and deployment files is a setting or an error code', () => {
   const settings = [...read('docs/configuration.md').matchAll(/<br>`(MIDGE_[A-Z_]+)`(.*)/g)]

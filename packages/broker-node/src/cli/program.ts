@@ -3,6 +3,7 @@ import { isNear, nearest } from '../config/config-keys.ts'
 import { loadConfig } from '../config/load-config.ts'
 import { describeConfig } from '../config/print.ts'
 import { MIDGE_VERSION } from '../lifecycle/version.ts'
+import { addControl } from './control/add-control.ts'
 import { ExitCode, reportFailure } from './exit-codes.ts'
 
 interface ConfigFlags {
@@ -174,11 +175,14 @@ export async function runCli(args: readonly string[]): Promise<number> {
   addConfigCommands(program, finish)
   addStatus(program, finish)
   addCluster(program, finish)
+  addControl(program, finish)
   addHelp(program, finish)
   withExamples(program, [
     ['midge start', 'one node; Ctrl-C ends it'],
     ['midge cluster', 'a cluster on this machine, for trying'],
     ['midge status', 'how the node on this machine is'],
+    ['midge user add anna', 'a second user, with a password from the terminal'],
+    ['midge acl add home/# --user anna --read', 'what it may do'],
     ['midge help start', 'the options of a command'],
   ])
   try {
