@@ -39,10 +39,16 @@ const LAYERS: readonly Layer[] = [
     own: [...CONTRACT, 'compose', 'config', 'engine/aedes', 'lifecycle/version.ts', 'observe'],
     packages: [CORE],
   },
+  // The only room that is a client of a broker.
+  {
+    at: `${NODE}/cli/messages`,
+    own: ['cli/exit-codes.ts', 'cli/command-parts.ts', 'config', 'lifecycle/bootstrap.ts'],
+    packages: [CORE, 'commander', 'mqtt', 'node:'],
+  },
   // The command line is the other edge: it loads the configuration, logs, and hands the node to the process.
   {
     at: `${NODE}/cli`,
-    own: [...CONTRACT, 'compose', 'config', 'lifecycle', 'observe', 'http/status-report.ts'],
+    own: [...CONTRACT, 'cli/messages', 'compose', 'config', 'lifecycle', 'observe', 'http/status-report.ts'],
     packages: [CORE, 'commander', 'node:'],
   },
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },

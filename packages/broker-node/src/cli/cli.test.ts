@@ -51,7 +51,7 @@ test('an unknown command or option is named and ends with 2', () => {
     [['stats'], 'the nearest known one is `status`'],
     [['check'], 'the nearest known one is `check-config`'],
     [['help', 'clustr'], 'the nearest known one is `cluster`'],
-    [['subscribe'], 'there are start, check-config, print-config, status, cluster, help'],
+    [['listen'], 'there are start, check-config, print-config, status, cluster, pub, sub, help'],
   ] as const) {
     const { code, out, err } = midge([...args])
     assert.deepEqual([code, out], [2, ''])
@@ -88,7 +88,7 @@ test('--version and --help end with 0', () => {
 })
 
 test('help of every command has examples that the command line takes', () => {
-  for (const name of ['start', 'check-config', 'print-config', 'status', 'cluster']) {
+  for (const name of ['start', 'check-config', 'print-config', 'status', 'cluster', 'pub', 'sub']) {
     const { code, out } = midge([name, '--help'])
     assert.equal(code, 0)
     assert.equal(midge(['help', name]).out, out)

@@ -1,24 +1,16 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { isNear, nearest } from '../config/config-keys.ts'
 import { loadConfig } from '../config/load-config.ts'
 import { describeConfig } from '../config/print.ts'
 import { MIDGE_VERSION } from '../lifecycle/version.ts'
+import { wholeNumber, withExamples } from './command-parts.ts'
 import { addControl } from './control/add-control.ts'
 import { ExitCode, reportFailure } from './exit-codes.ts'
+import { addMessages } from './messages/add-messages.ts'
 
 interface ConfigFlags {
   config?: string
   set?: string[]
-}
-
-function wholeNumber(min: number, max: number): (text: string) => number {
-  return text => {
-    const value = Number(text)
-    if (!Number.isInteger(value) || value < min || value > max) {
-      throw new InvalidArgumentError(`It has to be a whole number from ${min} to ${max}.`)
-    }
-    return value
-  }
 }
 
 function withConfigFlags(command: Command): Command {
@@ -29,13 +21,6 @@ function withConfigFlags(command: Command): Command {
 }
 
 const sourcesOf = (flags: ConfigFlags) => ({ file: flags.config, set: flags.set })
-
-/** Adds command lines that can be pasted below the help of a command. */
-function withExamples(command: Command, examples: readonly (readonly [line: string, what: string])[]): Command {
-  const width = Math.max(...examples.map(([line]) => line.length))
-  const rows = examples.map(([line, what]) => `  ${line.padEnd(width)}  ${what}`)
-  return command.addHelpText('after', `\nExamples:\n${rows.join('\n')}`)
-}
 
 /** What to say about a command that does not exist. */
 function unknownCommand(program: Command, word: string): string {
@@ -175,6 +160,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   addConfigCommands(program, finish)
   addStatus(program, finish)
   addCluster(program, finish)
+  addMessages(program, finish)
   addControl(program, finish)
   addHelp(program, finish)
   withExamples(program, [

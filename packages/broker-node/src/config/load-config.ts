@@ -32,6 +32,10 @@ interface Given {
 
 /** Name of an environment variable that stands in for `--config`. */
 export const CONFIG_FILE_ENV = 'MIDGE_CONFIG_FILE'
+/** Where the commands of the API find it; they mean nothing to a node. */
+const API_URL_ENV = 'MIDGE_API_URL'
+const API_KEY_ENV = 'MIDGE_API_KEY'
+const NO_SETTINGS: readonly string[] = [CONFIG_FILE_ENV, API_URL_ENV, API_KEY_ENV]
 
 function invalid(text: string): BrokerError {
   return new BrokerError('MIDGE_CONFIG_INVALID', text)
@@ -130,7 +134,7 @@ function takeEnvironment(env: Readonly<Record<string, string | undefined>>, give
     entry.meta.secret === true ? [entry.env, `${entry.env}_FILE`] : entry.env,
   )
   for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith('MIDGE_') || name === CONFIG_FILE_ENV) continue
+    if (!name.startsWith('MIDGE_') || NO_SETTINGS.includes(name)) continue
     // An empty variable is how compose files and shells spell "not set".
     if (value === undefined || value === '' || isServiceLink(name, value)) continue
     const entry = findEnv(name)
@@ -286,6 +290,12 @@ function freeze<T>(value: T): T {
     Object.values(value).forEach(freeze)
   }
   return value
+}
+
+/** What the environment says to commands that ask a node elsewhere. */
+export function readApiEnvironment(): { url: string | undefined; key: string | undefined } {
+  const given = (name: string): string | undefined => (process.env[name] === '' ? undefined : process.env[name])
+  return { url: given(API_URL_ENV), key: given(API_KEY_ENV) }
 }
 
 /**

@@ -42,6 +42,16 @@ interface Kept {
   apiKey?: string
 }
 
+/**
+ * What a node keeps in its data folder, for commands that run beside it.
+ *
+ * @returns `undefined` when there is no file
+ * @throws BrokerError `MIDGE_CONFIG_INVALID` for a file that is damaged or not readable
+ */
+export function readBootstrap(dataDir: string): { password?: string; apiKey?: string } | undefined {
+  return readKept(join(dataDir, BOOTSTRAP_FILE))
+}
+
 /** @returns `undefined` when there is no file */
 function readKept(path: string): Kept | undefined {
   let text: string

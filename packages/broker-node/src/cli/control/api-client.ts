@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { BOOTSTRAP_FILE } from '../../lifecycle/bootstrap.ts'
+import { loadConfig, readApiEnvironment } from '../../config/load-config.ts'
+import { readBootstrap } from '../../lifecycle/bootstrap.ts'
 
 /** One request to the HTTP API; `path` is behind `/api/v1`. */
 export interface ApiRequest {
@@ -13,7 +13,7 @@ export interface ApiRequest {
 export class ApiFailure extends Error {}
 
 /** Where the API is and what opens it. */
-export interface ApiAccess {
+export interface ApiDoor {
   url: string
   key: string
 }
@@ -26,9 +26,10 @@ const DEFAULT_URL = 'http://127.0.0.1:18083'
  *
  * @throws ApiFailure when there is no key anywhere
  */
-export function findAccess(options: { api?: string; apiKeyFile?: string }): ApiAccess {
-  const url = options.api ?? process.env['MIDGE_API_URL'] ?? DEFAULT_URL
-  const key = keyFromFile(options.apiKeyFile) ?? process.env['MIDGE_API_KEY'] ?? localKey()
+export function findAccess(options: { api?: string; apiKeyFile?: string }): ApiDoor {
+  const given = readApiEnvironment()
+  const url = options.api ?? given.url ?? DEFAULT_URL
+  const key = keyFromFile(options.apiKeyFile) ?? given.key ?? localKey()
   if (key === undefined) {
     throw new ApiFailure(
       'no API key: set MIDGE_API_KEY, give --api-key-file, or run this where `midge start` was run (its Details show the key)',
@@ -46,20 +47,14 @@ function keyFromFile(path: string | undefined): string | undefined {
   }
 }
 
-/** The key that the node on this machine made at its first start. */
+/** The key of the node on this machine: configured, or made at its first start. */
 function localKey(): string | undefined {
-  const folder = process.env['MIDGE_DATA_DIR'] ?? '.midge/data'
-  try {
-    const kept: unknown = JSON.parse(readFileSync(join(folder, BOOTSTRAP_FILE), 'utf8'))
-    const key = typeof kept === 'object' && kept !== null && 'apiKey' in kept ? kept.apiKey : undefined
-    return typeof key === 'string' ? key : undefined
-  } catch {
-    return undefined
-  }
+  const { bootstrap, dataDir } = loadConfig().config
+  return bootstrap.apiKey ?? readBootstrap(dataDir)?.apiKey
 }
 
 /** Asks and gives the answer back as it is: JSON, text, or `undefined` for none. */
-export async function callApi({ url, key }: ApiAccess, request: ApiRequest): Promise<unknown> {
+export async function callApi({ url, key }: ApiDoor, request: ApiRequest): Promise<unknown> {
   const response = await send({ url, key }, request, AbortSignal.timeout(TIMEOUT_MS))
   const text = await response.text()
   if (!response.ok) throw new ApiFailure(describeProblem(response.status, text))
@@ -68,7 +63,7 @@ export async function callApi({ url, key }: ApiAccess, request: ApiRequest): Pro
 }
 
 /** Gives the lines of an answer that does not end, as they come. */
-export async function* followApi(access: ApiAccess, path: string): AsyncGenerator<string> {
+export async function* followApi(access: ApiDoor, path: string): AsyncGenerator<string> {
   const response = await send(access, { method: 'GET', path }, undefined)
   if (!response.ok || response.body === null)
     throw new ApiFailure(describeProblem(response.status, await response.text()))
@@ -81,7 +76,7 @@ export async function* followApi(access: ApiAccess, path: string): AsyncGenerato
   }
 }
 
-async function send({ url, key }: ApiAccess, request: ApiRequest, signal?: AbortSignal): Promise<Response> {
+async function send({ url, key }: ApiDoor, request: ApiRequest, signal?: AbortSignal): Promise<Response> {
   const { method, path, body } = request
   try {
     return await fetch(new URL(`/api/v1${path}`, url), {

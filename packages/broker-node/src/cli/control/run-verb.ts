@@ -1,5 +1,5 @@
 import { ExitCode } from '../exit-codes.ts'
-import { type ApiAccess, ApiFailure, callApi, findAccess, followApi } from './api-client.ts'
+import { type ApiDoor, ApiFailure, callApi, findAccess, followApi } from './api-client.ts'
 import { confirm, readPassword, type SecretOptions } from './secret-input.ts'
 import { fieldsText, tableText } from './table-text.ts'
 import { type Verb, type Words, withQuery } from './verbs.ts'
@@ -50,7 +50,7 @@ export async function runLog(options: ControlOptions & { follow?: boolean }): Pr
   }
 }
 
-async function allPages(access: ApiAccess, path: string): Promise<unknown[]> {
+async function allPages(access: ApiDoor, path: string): Promise<unknown[]> {
   const items: unknown[] = []
   let cursor: string | undefined
   do {
