@@ -48,8 +48,17 @@ const LAYERS: readonly Layer[] = [
   // The command line is the other edge: it loads the configuration, logs, and hands the node to the process.
   {
     at: `${NODE}/cli`,
-    own: [...CONTRACT, 'cli/messages', 'compose', 'config', 'lifecycle', 'observe', 'http/status-report.ts'],
+    own: [
+      ...CONTRACT,
+      ...['cli/messages', 'compose', 'config', 'lifecycle', 'observe', 'transfer', 'http/status-report.ts'],
+    ],
     packages: [CORE, 'commander', 'node:'],
+  },
+  // From other brokers into a running node, by its API: words of the control plane, forms of hashes, nothing that runs.
+  {
+    at: `${NODE}/transfer`,
+    own: ['admission/imported-hash.ts', 'tenancy/model'],
+    packages: [CORE, 'zod', 'node:'],
   },
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
   // What operators and tenants set up, over a port of the core; the models are all that it knows of the outside.

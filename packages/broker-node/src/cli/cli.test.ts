@@ -51,7 +51,10 @@ test('an unknown command or option is named and ends with 2', () => {
     [['stats'], 'the nearest known one is `status`'],
     [['check'], 'the nearest known one is `check-config`'],
     [['help', 'clustr'], 'the nearest known one is `cluster`'],
-    [['listen'], 'there are start, check-config, print-config, status, cluster, pub, sub, help'],
+    [
+      ['zzz'],
+      'there are start, check-config, print-config, status, cluster, pub, sub, instance, user, acl, client, session, retained, ban, plan, apikey, node, audit, log, import, help',
+    ],
   ] as const) {
     const { code, out, err } = midge([...args])
     assert.deepEqual([code, out], [2, ''])

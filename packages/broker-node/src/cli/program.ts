@@ -6,6 +6,7 @@ import { MIDGE_VERSION } from '../lifecycle/version.ts'
 import { wholeNumber, withExamples } from './command-parts.ts'
 import { addControl } from './control/add-control.ts'
 import { ExitCode, reportFailure } from './exit-codes.ts'
+import { addImport } from './import-program.ts'
 import { addMessages } from './messages/add-messages.ts'
 
 interface ConfigFlags {
@@ -162,6 +163,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
   addCluster(program, finish)
   addMessages(program, finish)
   addControl(program, finish)
+  addImport(program, finish)
   addHelp(program, finish)
   withExamples(program, [
     ['midge start', 'one node; Ctrl-C ends it'],

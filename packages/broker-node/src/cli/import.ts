@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs'
+import { BrokerError } from '@midge/protocol-core'
+import type { Bundle } from '../transfer/bundle.ts'
+import { InstanceWriter } from '../transfer/instance-writer.ts'
+import { readMosquitto } from '../transfer/mosquitto/read-mosquitto.ts'
+import { describeTransfer, isComplete, reportOf } from '../transfer/transfer-report.ts'
+import { ExitCode } from './exit-codes.ts'
+
+/** Options that every import has. */
+export interface ImportFlags {
+  url: string
+  /** File that holds a key of the HTTP API and nothing else. */
+  keyFile?: string
+  into: string
+  overwrite?: boolean
+  dryRun?: boolean
+  json?: boolean
+}
+
+/** Options of `midge import mosquitto`. */
+export interface MosquittoFlags extends ImportFlags {
+  root?: string
+  listener?: number
+}
+
+/**
+ * Moves users and rules of a Mosquitto into an instance; exit code 0 when all that was read is there.
+ *
+ * @throws BrokerError as `readMosquitto` and `InstanceWriter` do
+ */
+export async function importMosquitto(conf: string, flags: MosquittoFlags): Promise<number> {
+  return finishImport(readMosquitto({ conf, root: flags.root, listener: flags.listener }), flags)
+}
+
+async function finishImport(bundle: Bundle, flags: ImportFlags): Promise<number> {
+  const target = { url: flags.url, instance: flags.into, overwrite: flags.overwrite }
+  const written =
+    flags.dryRun === true ? undefined : await new InstanceWriter({ ...target, key: keyOf(flags) }).write(bundle)
+  const report = reportOf(bundle, written)
+  process.stdout.write(`${flags.json === true ? JSON.stringify(report, undefined, 2) : describeTransfer(report)}\n`)
+  return isComplete(report) ? ExitCode.ok : ExitCode.failure
+}
+
+function keyOf({ keyFile }: ImportFlags): string {
+  if (keyFile === undefined) throw new BrokerError('MIDGE_CONFIG_INVALID', 'the API asks for a key: give --key-file')
+  try {
+    return readFileSync(keyFile, 'utf8').trim()
+  } catch (cause) {
+    throw new BrokerError('MIDGE_CONFIG_INVALID', `cannot read ${keyFile}`, { cause })
+  }
+}
