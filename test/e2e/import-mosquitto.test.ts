@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -69,12 +69,17 @@ async function startMosquitto(file: string): Promise<TestProcess> {
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'midge-e2e-import-'))
   mosquittoPort = await freePort()
+  // Of two lines of one name, the last counts.
   const passwords = join(folder, 'passwd')
   await writeFile(passwords, '', { mode: 0o600 })
   for (const name of ['watch', ...USERS]) {
     const form = name === 'ben' ? ['-H', 'sha512'] : []
     assert.equal((await run('mosquitto_passwd', ['-b', ...form, passwords, name, `pass of ${name}`])).code, 0)
   }
+  const spare = join(folder, 'spare')
+  await writeFile(spare, '', { mode: 0o600 })
+  assert.equal((await run('mosquitto_passwd', ['-b', spare, 'eve', 'an earlier pass'])).code, 0)
+  await writeFile(passwords, (await readFile(spare, 'utf8')) + (await readFile(passwords, 'utf8')))
   await writeFile(join(folder, 'acl'), ACL, { mode: 0o600 })
   await mkdir(join(folder, 'conf.d'))
   conf = join(folder, 'mosquitto.conf')
@@ -110,6 +115,7 @@ test('a dry run says what would be taken, and which lines not, and writes nothin
   const { code, out } = await midge(conf, '--dry-run')
   assert.equal(code, 0, out)
   assert.match(out, /^users {5}4 found\nrules {5}13 found\nnothing was written/)
+  assert.match(out, /left out {2}\S+passwd:1: user eve: is there again, and the last line counts/)
   assert.match(out, /left out {2}\S+acl:16: in a `topic` line %u and %c/)
   assert.match(out, /left out {2}\S+auth\.conf:3: `max_keepalive` is not taken over/)
   assert.match(out, /left out {2}\S+mosquitto\.conf:1: `listener \d+ 127\.0\.0\.1`: see listeners/)

@@ -25,11 +25,18 @@ const dynamicSecurity = z.object({
         clientid: z.string().optional(),
         disabled: z.boolean().default(false),
         roles: roleRefs,
-        groups: z.array(z.object({ groupname: z.string(), priority })).default([]),
       }),
     )
     .default([]),
-  groups: z.array(z.object({ groupname: z.string(), roles: roleRefs })).default([]),
+  groups: z
+    .array(
+      z.object({
+        groupname: z.string(),
+        roles: roleRefs,
+        clients: z.array(z.object({ username: z.string(), priority })).default([]),
+      }),
+    )
+    .default([]),
   roles: z.array(z.object({ rolename: z.string(), acls: z.array(acl).default([]) })).default([]),
   anonymousGroup: z.string().optional(),
 })
@@ -40,6 +47,7 @@ type Acl = z.output<typeof acl>
 type Who = Pick<MovedRule, 'type' | 'username'>
 
 const DEFAULT_PRIORITY = 100_000
+const STRICTER = 'is no exception from what other lines of publishClientReceive deny'
 
 /**
  * Reads the JSON of the dynamic security plug-in. Roles and groups are flattened: each user gets the rules that its
@@ -83,7 +91,10 @@ class DynamicReader {
     }
     this.addDefaults()
     draft.differs(path, 'roles and groups: each user has rules of its own, which change one by one from then on')
-    draft.differs(path, 'one rule decides on SUBSCRIBE and on what is received; the plug-in asks twice')
+    draft.differs(
+      path,
+      'one rule decides on SUBSCRIBE and on what is received; the plug-in asks twice, and the stricter answer is taken',
+    )
   }
 
   private addUser({ username: name, clientid, disabled, ...proof }: DynamicClient): boolean {
@@ -106,8 +117,12 @@ class DynamicReader {
   }
 
   /** Those of its own roles come first, then those of its groups; what has the higher priority is asked first. */
-  private aclsOf({ roles, groups }: DynamicClient): Acl[] {
-    return [...this.aclsOfRoles(roles), ...falling(groups).flatMap(({ groupname }) => this.aclsOfGroup(groupname))]
+  private aclsOf({ username: name, roles }: DynamicClient): Acl[] {
+    // Members are written down with the group only.
+    const memberships = this.file.groups.flatMap(({ groupname, clients }) =>
+      clients.filter(client => client.username === name).map(client => ({ groupname, priority: client.priority })),
+    )
+    return [...this.aclsOfRoles(roles), ...falling(memberships).flatMap(({ groupname }) => this.aclsOfGroup(groupname))]
   }
 
   private aclsOfGroup(name: string): Acl[] {
@@ -121,9 +136,14 @@ class DynamicReader {
   }
 
   private addRules(who: Who, acls: readonly Acl[]): void {
-    for (const [index, { acltype, topic, allow }] of acls.entries()) {
+    // A message has to pass both questions, so what either denies is denied before what one of them allows.
+    const isOther = ({ acltype }: Acl): boolean =>
+      this.isReceiveOpen ? acltype === 'publishClientReceive' : acltype.startsWith('subscribe')
+    const ordered = [...acls.filter(isOther), ...acls.filter(row => !isOther(row))]
+    const hasDenials = acls.some(row => isOther(row) && !row.allow)
+    for (const [index, { acltype, topic, allow }] of ordered.entries()) {
       const at = `${this.path}, ${acltype} ${topic} of ${who.username ?? 'anonymous clients'}`
-      const why = this.whyNot(acltype, topic, allow)
+      const why = this.whyNot({ acltype, topic, allow }, hasDenials)
       if (why === undefined) {
         const write = acltype === 'publishClientSend'
         const effect = allow ? 'allow' : 'deny'
@@ -133,12 +153,12 @@ class DynamicReader {
   }
 
   /** @returns `''` for what has no meaning here and needs no word */
-  private whyNot(type: string, topic: string, allow: boolean): string | undefined {
+  private whyNot({ acltype: type, topic, allow }: Omit<Acl, 'priority'>, hasDenials: boolean): string | undefined {
     if (type.startsWith('unsubscribe')) return allow ? '' : 'everybody may unsubscribe here'
     if (checkAclPattern(topic) !== 0) return 'is no Topic Filter that a rule may have'
     if (/%[uc]/.test(topic)) return '%u and %c stand for themselves there, and here for username and client id'
     if (type === 'subscribeLiteral' && /[+#]/.test(topic)) return 'a rule cannot be about the text of a Topic Filter'
-    if (type === 'publishClientReceive' && allow && this.isReceiveOpen) return ''
+    if (type === 'publishClientReceive' && allow && this.isReceiveOpen) return hasDenials ? STRICTER : ''
     if (type.startsWith('subscribe') && !this.isReceiveOpen) {
       return allow ? 'what may be received is decided by publishClientReceive alone' : undefined
     }
