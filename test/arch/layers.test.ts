@@ -58,7 +58,7 @@ const LAYERS: readonly Layer[] = [
   {
     at: `${NODE}/transfer`,
     own: ['admission/imported-hash.ts', 'tenancy/model'],
-    packages: [CORE, 'zod', 'node:'],
+    packages: [CORE, 'yaml', 'zod', 'node:'],
   },
   { at: `${NODE}/config`, packages: [CORE, 'zod', 'yaml', 'node:'] },
   // What operators and tenants set up, over a port of the core; the models are all that it knows of the outside.

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { reportFailure } from './exit-codes.ts'
-import type { MosquittoFlags } from './import.ts'
+import type { ImportFlags, MosquittoFlags } from './import.ts'
 
 const EXAMPLES = `
 Examples:
@@ -25,6 +25,23 @@ export function addImport(program: Command, finish: (code: number) => void): voi
       guarded(async () => {
         const { importMosquitto } = await import('./import.ts')
         return importMosquitto(conf, flags)
+      }),
+    )
+  withTarget(command.command('mosca <credentials.json>'))
+    .description('from Mosca: the file of `mosca --credentials`')
+    .action((credentials: string, flags: ImportFlags) =>
+      guarded(async () => {
+        const { importMosca } = await import('./import.ts')
+        return importMosca(credentials, flags)
+      }),
+    )
+  withTarget(command.command('hbmqtt <config.yaml>'))
+    .description('from HBMQTT, or aMQTT with the same keys: password file, topic-check')
+    .option('--root <folder>', "a copy of another machine's files; absolute paths are looked for below it")
+    .action((config: string, flags: ImportFlags & { root?: string }) =>
+      guarded(async () => {
+        const { importHbmqtt } = await import('./import.ts')
+        return importHbmqtt(config, flags)
       }),
     )
   command.addHelpText('after', EXAMPLES)

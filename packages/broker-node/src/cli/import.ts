@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { BrokerError } from '@midge/protocol-core'
 import type { Bundle } from '../transfer/bundle.ts'
+import { readHbmqtt } from '../transfer/hbmqtt/read-hbmqtt.ts'
 import { InstanceWriter } from '../transfer/instance-writer.ts'
+import { readMosca } from '../transfer/mosca/read-mosca.ts'
 import { readMosquitto } from '../transfer/mosquitto/read-mosquitto.ts'
 import { describeTransfer, isComplete, reportOf } from '../transfer/transfer-report.ts'
 import { ExitCode } from './exit-codes.ts'
@@ -30,6 +32,16 @@ export interface MosquittoFlags extends ImportFlags {
  */
 export async function importMosquitto(conf: string, flags: MosquittoFlags): Promise<number> {
   return finishImport(readMosquitto({ conf, root: flags.root, listener: flags.listener }), flags)
+}
+
+/** Moves users and rules of a Mosca. @throws BrokerError as `readMosca` and `InstanceWriter` do */
+export async function importMosca(credentials: string, flags: ImportFlags): Promise<number> {
+  return finishImport(readMosca(credentials), flags)
+}
+
+/** Moves users and rules of an HBMQTT. @throws BrokerError as `readHbmqtt` and `InstanceWriter` do */
+export async function importHbmqtt(config: string, flags: ImportFlags & { root?: string }): Promise<number> {
+  return finishImport(readHbmqtt({ config, root: flags.root }), flags)
 }
 
 async function finishImport(bundle: Bundle, flags: ImportFlags): Promise<number> {

@@ -1,10 +1,10 @@
 import { BrokerError } from '@midge/protocol-core'
 import { type Bundle, BundleDraft } from '../bundle.ts'
+import { readPasswordFile } from '../password-file.ts'
 import { pathBelow, readSource } from '../source-file.ts'
 import { readAclFile } from './acl-file.ts'
 import { type Conf, type ConfLine, type ConfSection, readConf } from './conf-file.ts'
 import { readDynamicSecurity } from './dynamic-security.ts'
-import { readPasswordFile } from './password-file.ts'
 
 /** Where a Mosquitto has its files. */
 export interface MosquittoSource {

@@ -1,9 +1,9 @@
-import { parseImportedHash } from '../../admission/imported-hash.ts'
-import { username as usernameSchema } from '../../tenancy/model/words.ts'
-import type { BundleDraft } from '../bundle.ts'
-import { linesOf } from '../source-file.ts'
+import { parseImportedHash } from '../admission/imported-hash.ts'
+import { username as usernameSchema } from '../tenancy/model/words.ts'
+import type { BundleDraft } from './bundle.ts'
+import { linesOf } from './source-file.ts'
 
-/** Reads what `mosquitto_passwd` writes: `username:hash`, the hash one of `$6$` and `$7$`. */
+/** Reads lines of `username:hash`; the hash is one of `$6$` and `$7$`. */
 export function readPasswordFile(draft: BundleDraft, path: string, text: string): void {
   const found = new Map<string, { at: string; hash: string }>()
   for (const { at, text: line } of linesOf(path, text)) {
@@ -28,5 +28,5 @@ function whyNot(name: string, hash: string): string | undefined {
   if (parseImportedHash(hash) !== undefined) return undefined
   return hash.startsWith('$')
     ? 'the hash is of no known form, or asks for more than 1,000,000 rounds'
-    : 'the password is not hashed; run `mosquitto_passwd -U` on a copy of the file first'
+    : 'the password is not hashed; Mosquitto hashes a whole file with `mosquitto_passwd -U`'
 }
