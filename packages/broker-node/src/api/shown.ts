@@ -1,12 +1,11 @@
 import { BrokerError } from '@midge/protocol-core'
 import type { z } from 'zod'
 import type { ApiKey } from '../tenancy/model/api-key.ts'
-import type { Bridge } from '../tenancy/model/bridge.ts'
 import type { Instance } from '../tenancy/model/instance.ts'
 import type { User } from '../tenancy/model/user.ts'
 import type { Page, PageRequest, Tenancy, UserInput } from '../tenancy/tenancy.ts'
 import type { ViewRequest } from '../views/cluster-views.ts'
-import type { newUser, shownApiKey, shownBridge, shownInstance, shownUser, userChange } from './model/control-shapes.ts'
+import type { newUser, shownApiKey, shownInstance, shownUser, userChange } from './model/control-shapes.ts'
 import type { PageQuery } from './model/paging.ts'
 import { RequestProblem } from './problems.ts'
 
@@ -44,14 +43,6 @@ export function showUser(row: User): z.input<typeof shownUser> {
 export function showApiKey(row: ApiKey): z.input<typeof shownApiKey> {
   const { sha256: _, ...shown } = row
   return shown
-}
-
-/** Neither password nor private key. */
-export function showBridge({ password, tls, ...row }: Bridge): z.input<typeof shownBridge> {
-  const shown = { ...row, hasPassword: password !== undefined }
-  if (tls === undefined) return shown
-  const { key, ...rest } = tls
-  return { ...shown, tls: { ...rest, hasKey: key !== undefined } }
 }
 
 /** @throws RequestProblem when there is both a password and a proof of one */

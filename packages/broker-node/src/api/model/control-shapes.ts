@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { apiScope } from '../../tenancy/model/api-key.ts'
 import { ban } from '../../tenancy/model/ban.ts'
-import { bridge } from '../../tenancy/model/bridge.ts'
 import { instance, instanceSettings } from '../../tenancy/model/instance.ts'
 import { plan, planLimits } from '../../tenancy/model/plan.ts'
 import { rule } from '../../tenancy/model/rule.ts'
@@ -203,18 +202,6 @@ export const newBan = z.strictObject({
 /** A ban as it is shown. */
 export const shownBan = z.object(ban.shape)
 
-/** A bridge as it is put; its id is in the path. Absent secrets stay as they are. */
-export const bridgeBody = bridge.omit({ id: true, createdAtMs: true })
-
-/** A bridge as it is shown: neither password nor private key. */
-export const shownBridge = z.object({
-  ...bridge.omit({ password: true, tls: true }).shape,
-  hasPassword: z.boolean(),
-  tls: z
-    .object({ ca: z.string().optional(), cert: z.string().optional(), hasKey: z.boolean(), verifyHost: z.boolean() })
-    .optional(),
-})
-
 /** A webhook as it is put; its id is in the path. */
 export const webhookBody = webhook
   .omit({ id: true, createdAtMs: true })
@@ -267,9 +254,6 @@ export const templateList = z.object({ items: z.array(shownTemplate) })
 
 /** All plans. */
 export const planList = z.object({ items: z.array(shownPlan) })
-
-/** All bridges of an instance. */
-export const bridgeList = z.object({ items: z.array(shownBridge) })
 
 /** All webhooks of an instance. */
 export const webhookList = z.object({ items: z.array(shownWebhook) })

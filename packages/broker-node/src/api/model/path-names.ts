@@ -10,7 +10,6 @@ export const pathNames: Readonly<Record<string, z.ZodType<string, string>>> = {
   plan: recordId,
   key: recordId,
   ban: recordId,
-  bridge: recordId,
   webhook: recordId,
   node: z.string().min(1).max(64),
 }

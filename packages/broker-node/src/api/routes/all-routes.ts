@@ -6,17 +6,17 @@ import { clientRoutes } from './client-routes.ts'
 import { instanceRoutes } from './instance-routes.ts'
 import { keyRoutes } from './key-routes.ts'
 import { messageRoutes } from './message-routes.ts'
-import { outboundRoutes } from './outbound-routes.ts'
 import { planRoutes } from './plan-routes.ts'
 import { ruleRoutes } from './rule-routes.ts'
 import { userRoutes } from './user-routes.ts'
 import { watchRoutes } from './watch-routes.ts'
+import { webhookRoutes } from './webhook-routes.ts'
 
 /** The table of `/api/v1`: whatever is not in it is not served. */
 export function allRoutes(parts: ApiParts): ApiRoute[] {
   const rooms = [
     ...[instanceRoutes, planRoutes, userRoutes, ruleRoutes, banRoutes, clientRoutes, messageRoutes, watchRoutes],
-    ...[outboundRoutes, keyRoutes, auditRoutes],
+    ...[webhookRoutes, keyRoutes, auditRoutes],
   ]
   return rooms.flatMap(routesOf => routesOf(parts))
 }
