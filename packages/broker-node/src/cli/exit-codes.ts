@@ -1,4 +1,5 @@
 import { BrokerError } from '@midge/protocol-core'
+import { ApiFailure } from './control/api-client.ts'
 
 /** What the process tells whoever started it. */
 export const ExitCode = {
@@ -17,6 +18,10 @@ export function reportFailure(error: unknown): ExitCode {
     return error.code === 'MIDGE_CONFIG_INVALID' ? ExitCode.configuration : ExitCode.failure
   }
   const text = error instanceof Error ? error.message : String(error)
+  if (error instanceof ApiFailure) {
+    process.stderr.write(`midge: ${text}\n`)
+    return ExitCode.failure
+  }
   process.stderr.write(`midge: unexpected: ${text}\n`)
   return ExitCode.failure
 }

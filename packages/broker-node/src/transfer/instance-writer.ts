@@ -1,13 +1,10 @@
-import { BrokerError } from '@midge/protocol-core'
 import { z } from 'zod'
 import type { Bundle, MovedRule, MovedUser } from './bundle.ts'
 
-/** A running node, and the instance of it that something is moved into. */
+/** The instance of a running node that something is moved into. */
 export interface TransferTarget {
-  /** HTTP address of the node. */
-  readonly url: string
-  readonly key: string
-  readonly instance: string
+  /** Sends one request of the HTTP API; `path` is behind that of the instance. Rejects when it is refused. */
+  send(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown>
   /** Users that are there already get the password of the bundle. */
   readonly overwrite?: boolean | undefined
 }
@@ -31,7 +28,6 @@ export interface TransferOutcome {
 /** Of one request; the API takes more. */
 const USERS_AT_ONCE = 500
 const RULES_AT_ONCE = 500
-const TIMEOUT_MS = 60_000
 
 const importAnswer = z.object({
   created: z.number(),
@@ -39,7 +35,6 @@ const importAnswer = z.object({
   failed: z.array(z.object({ username: z.string(), code: z.string(), detail: z.string() })),
 })
 const rulePage = z.object({ items: z.array(z.record(z.string(), z.unknown())), cursor: z.string().optional() })
-const problem = z.object({ detail: z.string() })
 
 /** Puts bundles into an instance by the HTTP API. The same bundle a second time changes nothing. */
 export class InstanceWriter {
@@ -49,7 +44,7 @@ export class InstanceWriter {
     this.target = target
   }
 
-  /** @throws BrokerError `MIDGE_STORE_UNAVAILABLE` when the node does not answer, `MIDGE_INVALID` when it refuses */
+  /** @throws what the target's `send` rejects with */
   async write(bundle: Bundle): Promise<TransferOutcome> {
     return { users: await this.writeUsers(bundle.users), rules: await this.writeRules(bundle.rules) }
   }
@@ -63,7 +58,7 @@ export class InstanceWriter {
         ...(hash === undefined ? {} : { proof: { hash } }),
         ...(isEnabled === undefined ? {} : { isEnabled }),
       }))
-      const answer = importAnswer.parse(await this.send('POST', 'users/import', { users: part, overwrite }))
+      const answer = importAnswer.parse(await this.target.send('POST', 'users/import', { users: part, overwrite }))
       outcome.created += answer.created
       outcome.changed += answer.changed
       for (const { username: subject, code, detail } of answer.failed) {
@@ -86,7 +81,7 @@ export class InstanceWriter {
     const rows = [...missing.values()]
     for (let start = 0; start < rows.length; start += RULES_AT_ONCE) {
       const part = rows.slice(start, start + RULES_AT_ONCE)
-      await this.send('POST', 'rules', part)
+      await this.target.send('POST', 'rules', part)
       outcome.created += part.length
     }
     return outcome
@@ -97,32 +92,14 @@ export class InstanceWriter {
     let cursor: string | undefined
     do {
       const query = cursor === undefined ? '' : `&cursor=${encodeURIComponent(cursor)}`
-      const page = rulePage.parse(await this.send('GET', `rules?limit=1000${query}`))
+      const page = rulePage.parse(await this.target.send('GET', `rules?limit=1000${query}`))
       for (const row of page.items) known.add(identityOf(row))
       cursor = page.cursor
     } while (cursor !== undefined)
     return known
   }
-
-  private async send(method: string, path: string, body?: unknown): Promise<unknown> {
-    const { url, key, instance } = this.target
-    const at = new URL(`/api/v1/instances/${encodeURIComponent(instance)}/${path}`, url)
-    const headers = { authorization: `Bearer ${key}`, ...(body === undefined ? {} : JSON_HEADER) }
-    let response: Response
-    try {
-      const content = body === undefined ? {} : { body: JSON.stringify(body) }
-      response = await fetch(at, { method, headers, signal: AbortSignal.timeout(TIMEOUT_MS), ...content })
-    } catch (cause) {
-      throw new BrokerError('MIDGE_STORE_UNAVAILABLE', `no answer from ${at.origin}: is the node running?`, { cause })
-    }
-    const answer: unknown = await response.json().catch(() => undefined)
-    if (response.ok) return answer
-    const { data } = problem.safeParse(answer)
-    throw new BrokerError('MIDGE_INVALID', `${method} ${at.pathname}: ${response.status} ${data?.detail ?? ''}`.trim())
-  }
 }
 
-const JSON_HEADER = { 'content-type': 'application/json' }
 const ALREADY_THERE = 'MIDGE_ALREADY_EXISTS'
 
 function nothingYet(): Outcome {

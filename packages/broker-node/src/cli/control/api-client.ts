@@ -7,10 +7,21 @@ export interface ApiRequest {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   path: string
   body?: unknown
+  /** How long the answer may take; 30 s when absent. */
+  timeoutMs?: number
 }
 
 /** The API said no, or could not be asked: `text` names the fix and is for a person. */
-export class ApiFailure extends Error {}
+export class ApiFailure extends Error {
+  /** Of the answer; `undefined` when there was none. */
+  readonly status: number | undefined
+
+  constructor(text: string, { status, cause }: { status?: number; cause?: unknown } = {}) {
+    super(text, cause === undefined ? undefined : { cause })
+    this.name = 'ApiFailure'
+    this.status = status
+  }
+}
 
 /** Where the API is and what opens it. */
 export interface ApiDoor {
@@ -55,9 +66,9 @@ function localKey(): string | undefined {
 
 /** Asks and gives the answer back as it is: JSON, text, or `undefined` for none. */
 export async function callApi({ url, key }: ApiDoor, request: ApiRequest): Promise<unknown> {
-  const response = await send({ url, key }, request, AbortSignal.timeout(TIMEOUT_MS))
+  const response = await send({ url, key }, request, AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS))
   const text = await response.text()
-  if (!response.ok) throw new ApiFailure(describeProblem(response.status, text))
+  if (!response.ok) throw refusal(response.status, text)
   if (text === '') return undefined
   return response.headers.get('content-type')?.includes('json') === true && !isLines(response) ? JSON.parse(text) : text
 }
@@ -65,8 +76,7 @@ export async function callApi({ url, key }: ApiDoor, request: ApiRequest): Promi
 /** Gives the lines of an answer that does not end, as they come. */
 export async function* followApi(access: ApiDoor, path: string): AsyncGenerator<string> {
   const response = await send(access, { method: 'GET', path }, undefined)
-  if (!response.ok || response.body === null)
-    throw new ApiFailure(describeProblem(response.status, await response.text()))
+  if (!response.ok || response.body === null) throw refusal(response.status, await response.text())
   const decoder = new TextDecoder()
   let rest = ''
   for await (const chunk of response.body) {
@@ -97,6 +107,10 @@ async function send({ url, key }: ApiDoor, request: ApiRequest, signal?: AbortSi
 
 function isLines(response: Response): boolean {
   return response.headers.get('content-type')?.includes('ndjson') === true
+}
+
+function refusal(status: number, text: string): ApiFailure {
+  return new ApiFailure(describeProblem(status, text), { status })
 }
 
 /** A problem document as one line. */

@@ -1,5 +1,5 @@
-import { ExitCode } from '../exit-codes.ts'
-import { type ApiDoor, ApiFailure, callApi, findAccess, followApi } from './api-client.ts'
+import { ExitCode, reportFailure } from '../exit-codes.ts'
+import { type ApiDoor, callApi, findAccess, followApi } from './api-client.ts'
 import { confirm, readPassword, type SecretOptions } from './secret-input.ts'
 import { fieldsText, tableText } from './table-text.ts'
 import { type Verb, type Words, withQuery } from './verbs.ts'
@@ -30,7 +30,7 @@ export async function runVerb(verb: Verb, args: Record<string, string>, options:
     print(verb, verb.columns === undefined || isList ? answer : itemsOf(answer), options.json === true)
     return ExitCode.ok
   } catch (error) {
-    return report(error)
+    return reportFailure(error)
   }
 }
 
@@ -46,7 +46,7 @@ export async function runLog(options: ControlOptions & { follow?: boolean }): Pr
     }
     return ExitCode.ok
   } catch (error) {
-    return report(error)
+    return reportFailure(error)
   }
 }
 
@@ -88,10 +88,4 @@ function printLogEntry(entry: unknown, asJson: boolean): void {
     const [, line] = tableText([entry], columns, WIDTH_WITHOUT_TERMINAL).split('\n')
     process.stdout.write(`${line}\n`)
   }
-}
-
-function report(error: unknown): ExitCode {
-  const text = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`midge: ${error instanceof ApiFailure ? text : `unexpected: ${text}`}\n`)
-  return ExitCode.failure
 }
