@@ -10,6 +10,7 @@ import { MidgeNode } from '../support/midge-node.ts'
 
 const MIDGE = fileURLToPath(new URL('../../../packages/broker-node/bin/midge.js', import.meta.url))
 const KEY = 'midge_test_key_of_the_operator'
+const QUESTION = 'Password: '
 
 let node: MidgeNode
 let folder: string
@@ -106,6 +107,38 @@ test('lists longer than a page are whole', async () => {
     )
   }
   assert.equal(JSON.parse(await done(['acl', 'list', '--json'])).length, 120)
+})
+
+/** The same with a terminal in front of it, on which this is pasted when the password is asked for. */
+async function typed(words: string[], keys: string): Promise<Outcome> {
+  const command = [process.execPath, MIDGE, ...words].join(' ')
+  const url = `http://127.0.0.1:${node.ports.http}`
+  const env = { ...process.env, MIDGE_API_URL: url, MIDGE_API_KEY: KEY }
+  const child = spawn('script', ['-qec', command, '/dev/null'], { cwd: folder, env })
+  let out = ''
+  child.stdout.on('data', chunk => {
+    const wasAsked = out.includes(QUESTION)
+    out += chunk
+    if (!wasAsked && out.includes(QUESTION)) child.stdin.write(keys)
+  })
+  const [code] = await once(child, 'close', { signal: AbortSignal.timeout(20_000) })
+  return { code, out, err: '' }
+}
+
+test('a password is asked for on the terminal, twice, and not shown', async () => {
+  const same = await typed(['user', 'add', 'typed'], 'same word\rsame word\r')
+  assert.equal(same.code, 0, same.out)
+  assert.doesNotMatch(same.out, /same/)
+  assert.match(await done(['user', 'list']), /\ntyped /)
+  const differs = await typed(['user', 'add', 'differs'], 'one\rother\r')
+  assert.equal(differs.code, 1)
+  assert.match(differs.out, /the two passwords differ/)
+  for (const key of ['\x03', '\x04']) {
+    const nothing = await typed(['user', 'add', 'nobody'], key)
+    assert.equal(nothing.code, 1)
+    assert.match(nothing.out, /no answer was given/)
+  }
+  await done(['user', 'remove', 'typed'])
 })
 
 test('what cannot be done says what to do', async () => {

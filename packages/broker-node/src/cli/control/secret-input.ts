@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { ApiFailure } from './api-client.ts'
+import { Terminal } from './terminal.ts'
 
 /** Where a password comes from; never from an argument, which other users of the machine can read. */
 export interface SecretOptions {
@@ -27,26 +27,24 @@ async function readRaw(passwordFile: string | undefined, passwordStdin: boolean 
   if (!process.stdin.isTTY) {
     throw new ApiFailure('no terminal to ask for the password: give --password-stdin or --password-file')
   }
-  const first = await ask('Password: ')
-  if (first !== (await ask('Again: '))) throw new ApiFailure('the two passwords differ')
-  return first
+  return typedTwice()
+}
+
+async function typedTwice(): Promise<string> {
+  const terminal = new Terminal({ isShown: false })
+  try {
+    const first = await terminal.ask('Password: ')
+    const second = await terminal.ask('\nAgain: ')
+    process.stderr.write('\n')
+    if (first !== second) throw new ApiFailure('the two passwords differ')
+    return first
+  } finally {
+    terminal.close()
+  }
 }
 
 function withoutLineEnd(text: string): string {
   return text.replace(/\r?\n$/, '')
-}
-
-/** Asks on the terminal without showing what is typed. */
-function ask(question: string): Promise<string> {
-  process.stderr.write(question)
-  const lines = createInterface({ input: process.stdin, terminal: true })
-  return new Promise(resolve => {
-    lines.question('', answer => {
-      lines.close()
-      process.stderr.write('\n')
-      resolve(answer)
-    })
-  })
 }
 
 /** @returns whether a person has said yes; without a terminal nobody can, and `--yes` says it */
@@ -54,8 +52,10 @@ export async function confirm(question: string): Promise<boolean> {
   if (!process.stdin.isTTY) {
     throw new ApiFailure(`${question} Say so with --yes`)
   }
-  const lines = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await new Promise<string>(resolve => lines.question(`${question} [y/N] `, resolve))
-  lines.close()
-  return /^y(es)?$/i.test(answer.trim())
+  const terminal = new Terminal({ isShown: true })
+  try {
+    return /^y(es)?$/i.test((await terminal.ask(`${question} [y/N] `)).trim())
+  } finally {
+    terminal.close()
+  }
 }
