@@ -8,7 +8,7 @@ import type { InstanceFinder } from './choose-instance.ts'
 import { FrontDoor } from './front-door.ts'
 import { REFUSED } from './refusals.ts'
 import { claimOf, instancesOf } from './testing/claims.ts'
-import { MemoryUserDirectory, type UserRecord } from './user-directory.ts'
+import { MemoryUserDirectory, type RuledUser } from './testing/memory-user-directory.ts'
 
 interface Line {
   fields: Record<string, unknown>
@@ -30,7 +30,7 @@ function recordingLogger(lines: Line[]): Logger {
   return logger
 }
 
-function userOf(username: string, rest: Partial<UserRecord> = {}): UserRecord {
+function userOf(username: string, rest: Partial<RuledUser> = {}): RuledUser {
   return { username, passwordHash: '', scram: undefined, ...rest }
 }
 
@@ -278,7 +278,7 @@ test('whoever is disabled or changed while its password is compared does not get
     let decide = (_step: LoginStep): void => assert.fail('nobody waits')
     const slow: LoginMethod = { begin: () => ({ step: () => new Promise(resolve => (decide = resolve)) }) }
     let state: 'active' | 'suspended' = 'active'
-    let user: UserRecord | undefined = userOf('anna', { epoch: 1 })
+    let user: RuledUser | undefined = userOf('anna', { epoch: 1 })
     let isDisabled = false
     const { users } = open([])
     const door = new FrontDoor({

@@ -11,7 +11,7 @@ import { PasswordAuthenticator } from './password-authenticator.ts'
 import { REFUSED } from './refusals.ts'
 import { claimOf, historyOf, queueOf } from './testing/claims.ts'
 import { closeServers, localCaller, serveHttp } from './testing/http-servers.ts'
-import { MemoryUserDirectory } from './user-directory.ts'
+import { MemoryUserDirectory } from './testing/memory-user-directory.ts'
 
 after(closeServers)
 

@@ -5,7 +5,7 @@ import type { Claim, LoginStep } from '../ports.ts'
 import { PasswordAuthenticator, type PasswordAuthenticatorOptions } from './password-authenticator.ts'
 import { REFUSED } from './refusals.ts'
 import { claimOf, historyOf, queueOf } from './testing/claims.ts'
-import { MemoryUserDirectory } from './user-directory.ts'
+import { MemoryUserDirectory } from './testing/memory-user-directory.ts'
 
 const users = new MemoryUserDirectory()
 before(async () => {

@@ -7,7 +7,8 @@ import { REFUSED } from './refusals.ts'
 import { ScramAuthenticator } from './scram-authenticator.ts'
 import { deriveScramKeys, preparePassword } from './scram-keys.ts'
 import { claimOf, historyOf } from './testing/claims.ts'
-import { MemoryUserDirectory, type UserDirectory } from './user-directory.ts'
+import { MemoryUserDirectory } from './testing/memory-user-directory.ts'
+import type { UserDirectory } from './user-directory.ts'
 
 const users = new MemoryUserDirectory()
 before(async () => {

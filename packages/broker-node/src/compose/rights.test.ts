@@ -4,7 +4,7 @@ import { type AclRule, ReasonCode } from '@midge/protocol-core'
 import { FrontDoor } from '../admission/front-door.ts'
 import { PasswordAuthenticator } from '../admission/password-authenticator.ts'
 import { historyOf, instancesOf, queueOf } from '../admission/testing/claims.ts'
-import { MemoryUserDirectory, type UserRecord } from '../admission/user-directory.ts'
+import { MemoryUserDirectory, type RuledUser } from '../admission/testing/memory-user-directory.ts'
 import { Counters, DropReason } from '../counters.ts'
 import {
   ackPacket,
@@ -58,7 +58,7 @@ function allow(rules: readonly AclRule[]): void {
   users.putUser('default', { ...anna(), rules })
 }
 
-function anna(): UserRecord {
+function anna(): RuledUser {
   const record = users.find('default', 'anna')
   assert.ok(record)
   return record
