@@ -1,7 +1,7 @@
 import type { InstanceName, RecordListener, RecordRow, RuleSource } from '@midge/protocol-core'
 import type { z } from 'zod'
 import { BUILT_IN_PLANS } from './built-in-plans.ts'
-import { InstanceRows, type RowKind } from './instance-rows.ts'
+import { InstanceRows } from './instance-rows.ts'
 import { type ApiKey, apiKey } from './model/api-key.ts'
 import { type AuditEntry, auditEntry } from './model/audit-entry.ts'
 import { ban } from './model/ban.ts'
@@ -148,11 +148,19 @@ export class ControlTables implements RecordListener, RuleSource {
         this.audit.set(name.id, this.read(auditEntry, told))
         return
       case 'user':
+        this.setUser(told)
+        return
       case 'rule':
+        this.setRule(told)
+        return
       case 'ban':
+        this.setBan(told)
+        return
       case 'bridge':
+        this.setBridge(told)
+        return
       case 'webhook':
-        this.setRow(name.kind, told)
+        this.setWebhook(told)
         return
       default:
         if (raw === undefined) this.texts.delete(key)
@@ -162,9 +170,9 @@ export class ControlTables implements RecordListener, RuleSource {
 
   private setInstance(told: Told): void {
     const { id } = told.name
-    const before = this.instances.get(id)
-    if (this.isSame(before, told)) return
-    const after = this.read(instance, told)
+    const change = this.changeOf(told, this.instances, instance)
+    if (change === undefined) return
+    const { before, after } = change
     this.instances.set(id, after)
     this.rowsFor(id).setInstance(after)
     if (before !== undefined) this.byNumber.delete(before.number)
@@ -174,73 +182,65 @@ export class ControlTables implements RecordListener, RuleSource {
 
   private setPlan(told: Told): void {
     const { id } = told.name
-    if (this.isSame(this.plans.get(id), told)) return
-    const after = this.read(plan, told) ?? BUILT_IN.get(id)
+    const change = this.changeOf(told, this.plans, plan)
+    if (change === undefined) return
+    const after = change.after ?? BUILT_IN.get(id)
     this.plans.set(id, after)
     if (after !== undefined) for (const each of this.observers) each.onPlan?.(after)
   }
 
   private setKey(told: Told): void {
-    const { id } = told.name
-    const before = this.keys.get(id)
-    if (this.isSame(before, told)) return
-    const after = this.read(apiKey, told)
-    this.keys.set(id, after)
+    const change = this.changeOf(told, this.keys, apiKey)
+    if (change === undefined) return
+    const { before, after } = change
+    this.keys.set(told.name.id, after)
     if (before !== undefined) this.byKeyHash.delete(before.sha256)
     if (after !== undefined) this.byKeyHash.set(after.sha256, after)
   }
 
-  private setRow(kind: RowKind, told: Told): void {
+  private setUser(told: Told): void {
     const { instance: of, id } = told.name
     const rows = this.rowsFor(of)
-    const before = rows.tableOf(kind).get(id)
-    if (this.isSame(before, told)) return
-    switch (kind) {
-      case 'user':
-        this.setUser(rows, told)
-        return
-      case 'rule':
-        this.setRule(rows, told)
-        return
-      case 'ban':
-        this.setBan(rows, told)
-        return
-      case 'bridge': {
-        const after = this.read(bridge, told)
-        rows.bridges.set(id, after)
-        for (const each of this.observers) each.onBridge?.(of, id, after)
-        return
-      }
-      case 'webhook': {
-        const after = this.read(webhook, told)
-        rows.webhooks.set(id, after)
-        for (const each of this.observers) each.onWebhook?.(of, id, after)
-      }
-    }
+    const change = this.changeOf(told, rows.users, user)
+    if (change === undefined) return
+    rows.setUser(id, change.after)
+    for (const each of this.observers) each.onUser?.(of, change.before, change.after)
   }
 
-  private setUser(rows: InstanceRows, told: Told): void {
+  private setRule(told: Told): void {
     const { instance: of, id } = told.name
-    const before = rows.users.get(id)
-    const after = this.read(user, told)
-    rows.setUser(id, after)
-    for (const each of this.observers) each.onUser?.(of, before, after)
+    const rows = this.rowsFor(of)
+    const change = this.changeOf(told, rows.rules, rule)
+    if (change === undefined) return
+    rows.setRule(id, change.after)
+    for (const each of this.observers) each.onRule?.(of, change.before, change.after)
   }
 
-  private setRule(rows: InstanceRows, told: Told): void {
+  private setBan(told: Told): void {
     const { instance: of, id } = told.name
-    const before = rows.rules.get(id)
-    const after = this.read(rule, told)
-    rows.setRule(id, after)
-    for (const each of this.observers) each.onRule?.(of, before, after)
+    const { bans } = this.rowsFor(of)
+    const change = this.changeOf(told, bans, ban)
+    if (change === undefined) return
+    bans.set(id, change.after)
+    for (const each of this.observers) each.onBan?.(of, change.before, change.after)
   }
 
-  private setBan(rows: InstanceRows, told: Told): void {
+  private setBridge(told: Told): void {
     const { instance: of, id } = told.name
-    const before = rows.bans.get(id)
-    const after = this.read(ban, told)
-    rows.bans.set(id, after)
-    for (const each of this.observers) each.onBan?.(of, before, after)
+    const { bridges } = this.rowsFor(of)
+    const change = this.changeOf(told, bridges, bridge)
+    if (change === undefined) return
+    bridges.set(id, change.after)
+    for (const each of this.observers) each.onBridge?.(of, id, change.after)
+  }
+
+  private setWebhook(told: Told): void {
+    const { instance: of, id } = told.name
+    const { webhooks } = this.rowsFor(of)
+    const change = this.changeOf(told, webhooks, webhook)
+    if (change === undefined) return
+    webhooks.set(id, change.after)
+    for (const each of this.observers) each.onWebhook?.(of, id, change.after)
   }
 
   private rowsFor(name: InstanceName): InstanceRows {
@@ -260,9 +260,16 @@ export class ControlTables implements RecordListener, RuleSource {
     for (const { key } of this.records()) yield key
   }
 
-  /** Nothing has changed: a record was told again, or written as it was to make sure that it stays. */
-  private isSame(before: unknown, { key, raw }: Told): boolean {
-    return before === undefined ? raw === undefined : raw === this.rawOf(key, before)
+  /** @returns `undefined` when a record was told again, or written as it was to make sure that it stays */
+  private changeOf<T>(
+    told: Told,
+    table: RecordTable<T>,
+    schema: z.ZodType<T>,
+  ): { before: T | undefined; after: T | undefined } | undefined {
+    const { key, raw } = told
+    const before = table.get(told.name.id)
+    if (before === undefined ? raw === undefined : raw === this.rawOf(key, before)) return undefined
+    return { before, after: this.read(schema, told) }
   }
 
   private read<T>(schema: z.ZodType<T>, { key, raw }: Told): T | undefined {

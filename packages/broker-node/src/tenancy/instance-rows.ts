@@ -10,7 +10,7 @@ import { RecordTable } from './record-table.ts'
 const ROW_KINDS = ['user', 'rule', 'ban', 'bridge', 'webhook'] as const
 
 /** Kinds of records that belong to one instance. */
-export type RowKind = (typeof ROW_KINDS)[number]
+type RowKind = (typeof ROW_KINDS)[number]
 
 /** What belongs to one instance, and what its clients may do by it. */
 export class InstanceRows implements InstanceRules {
