@@ -1,3 +1,4 @@
+import { QuietTimes } from '@midge/protocol-core'
 import type { Claim, Logger, LoginFailure } from '../ports.ts'
 import { networkOf } from './network.ts'
 
@@ -15,7 +16,7 @@ const TEXT_LENGTH_MAX = 128
 export class RefusalLog {
   private readonly logger: Logger
   private readonly now: () => number
-  private readonly networks: Map<string, { quietUntilMs: number; suppressed: number }> = new Map()
+  private readonly networks: QuietTimes<string> = new QuietTimes(INTERVAL_MS)
 
   /** @param now - milliseconds of a clock that only goes forward */
   constructor(logger: Logger, now: () => number) {
@@ -26,20 +27,15 @@ export class RefusalLog {
   write(claim: Claim, failure: LoginFailure): void {
     const nowMs = this.now()
     const network = this.placeOf(networkOf(claim.info.remoteAddress), nowMs)
-    const entry = this.networks.get(network)
+    const suppressedCount = this.networks.pass(network, nowMs)
     const text = `login refused: ${failure.reason}`
-    if (entry !== undefined && nowMs < entry.quietUntilMs) {
-      entry.suppressed++
-      this.logger.debug(fieldsOf(claim, failure), text)
-      return
-    }
-    this.networks.set(network, { quietUntilMs: nowMs + INTERVAL_MS, suppressed: 0 })
-    this.logger.info({ ...fieldsOf(claim, failure), suppressedCount: entry?.suppressed ?? 0 }, text)
+    if (suppressedCount === undefined) this.logger.debug(fieldsOf(claim, failure), text)
+    else this.logger.info({ ...fieldsOf(claim, failure), suppressedCount }, text)
   }
 
   private placeOf(network: string, nowMs: number): string {
     if (this.networks.size < NETWORKS_MAX || this.networks.has(network)) return network
-    for (const [known, { quietUntilMs }] of this.networks) if (quietUntilMs <= nowMs) this.networks.delete(known)
+    this.networks.forgetLapsed(nowMs)
     return this.networks.size < NETWORKS_MAX ? network : OTHERS
   }
 }

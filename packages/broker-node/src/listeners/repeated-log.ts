@@ -1,3 +1,4 @@
+import { QuietTimes } from '@midge/protocol-core'
 import type { Logger } from '../ports.ts'
 
 /** At most one line per kind in this time. */
@@ -10,7 +11,7 @@ const INTERVAL_MS = 10_000
 export class RepeatedLog {
   private readonly logger: Logger
   private readonly now: () => number
-  private readonly kinds: Map<string, { quietUntilMs: number; suppressed: number }> = new Map()
+  private readonly times: QuietTimes<string> = new QuietTimes(INTERVAL_MS)
 
   /** @param now - milliseconds of any clock that only goes forward */
   constructor(logger: Logger, now: () => number = () => performance.now()) {
@@ -20,13 +21,7 @@ export class RepeatedLog {
 
   /** `kind` comes from a fixed set, never from the client: each one keeps an entry. */
   info(kind: string, fields: object, text: string): void {
-    const nowMs = this.now()
-    const entry = this.kinds.get(kind)
-    if (entry !== undefined && nowMs < entry.quietUntilMs) {
-      entry.suppressed++
-      return
-    }
-    this.kinds.set(kind, { quietUntilMs: nowMs + INTERVAL_MS, suppressed: 0 })
-    this.logger.info({ ...fields, suppressedCount: entry?.suppressed ?? 0 }, text)
+    const suppressedCount = this.times.pass(kind, this.now())
+    if (suppressedCount !== undefined) this.logger.info({ ...fields, suppressedCount }, text)
   }
 }

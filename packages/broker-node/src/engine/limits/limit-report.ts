@@ -1,4 +1,4 @@
-import type { InstanceName } from '@midge/protocol-core'
+import { type InstanceName, QuietTimes } from '@midge/protocol-core'
 import type { EngineServices } from '../ground/services.ts'
 
 /** At most one line per instance and limit in this time. */
@@ -19,7 +19,7 @@ export type LimitName =
 export class LimitReport {
   private readonly services: Pick<EngineServices, 'counters' | 'logger'>
   private readonly instance: InstanceName
-  private readonly said = new Map<LimitName, { quietUntilMs: number; suppressed: number }>()
+  private readonly said = new QuietTimes<LimitName>(INTERVAL_MS)
 
   constructor(services: Pick<EngineServices, 'counters' | 'logger'>, instance: InstanceName) {
     this.services = services
@@ -30,14 +30,8 @@ export class LimitReport {
   met(limit: LimitName, text: string, clientId?: string): void {
     const { counters, logger } = this.services
     counters.limitMet(limit)
-    const nowMs = performance.now()
-    const entry = this.said.get(limit)
-    if (entry !== undefined && nowMs < entry.quietUntilMs) {
-      entry.suppressed++
-      return
-    }
-    this.said.set(limit, { quietUntilMs: nowMs + INTERVAL_MS, suppressed: 0 })
-    const suppressedCount = entry?.suppressed ?? 0
+    const suppressedCount = this.said.pass(limit, performance.now())
+    if (suppressedCount === undefined) return
     logger.info({ event: 'plan.limit', instance: this.instance, limit, clientId, suppressedCount }, text)
   }
 }
