@@ -66,11 +66,9 @@ export class AclTree {
   visitMatching(topicName: string, identity: AclIdentity, visit: RuleVisitor): boolean {
     const levels = topicName.split('/')
     const isSystem = topicName.startsWith('$')
+    const show = shownIf(identity, visit, pattern => matches(topicName, pattern))
     const look = (node: AclNode, depth: number): boolean => {
-      for (const rule of node.list) {
-        const pattern = expandAclPattern(rule.pattern, identity)
-        if (pattern !== undefined && matches(topicName, pattern) && visit(rule)) return true
-      }
+      if (node.list.some(show)) return true
       const level = levels[depth]
       if (node.children === undefined || level === undefined) return false
       const plus = depth === 0 && isSystem ? undefined : node.children.get('+')
@@ -83,11 +81,9 @@ export class AclTree {
   /** Shows the rules that match every topic name which the filter matches; some of those are left out. */
   visitCovering(topicFilter: string, identity: AclIdentity, visit: RuleVisitor): boolean {
     const levels = topicFilter.split('/')
+    const show = shownIf(identity, visit, pattern => filterCovers(pattern, topicFilter))
     const look = (node: AclNode, depth: number): boolean => {
-      for (const rule of node.list) {
-        const pattern = expandAclPattern(rule.pattern, identity)
-        if (pattern !== undefined && filterCovers(pattern, topicFilter) && visit(rule)) return true
-      }
+      if (node.list.some(show)) return true
       const level = levels[depth]
       if (node.children === undefined || level === undefined || level === '#') return false
       const plus = node.children.get('+')
@@ -101,11 +97,9 @@ export class AclTree {
   /** Shows the rules that match some topic name which the filter matches too. */
   visitOverlapping(topicFilter: string, identity: AclIdentity, visit: RuleVisitor): boolean {
     const levels = topicFilter.split('/')
+    const show = shownIf(identity, visit, pattern => filtersOverlap(pattern, topicFilter))
     const look = (node: AclNode, depth: number): boolean => {
-      for (const rule of node.list) {
-        const pattern = expandAclPattern(rule.pattern, identity)
-        if (pattern !== undefined && filtersOverlap(pattern, topicFilter) && visit(rule)) return true
-      }
+      if (node.list.some(show)) return true
       const level = depth < levels.length ? levels[depth] : levels.at(-1) === '#' ? '#' : undefined
       if (node.children === undefined || level === undefined) return false
       if (level === '+' || level === '#') {
@@ -123,6 +117,14 @@ export class AclTree {
     this.count += by
     if (rule.qos !== undefined || rule.retain !== undefined) this.conditional += by
     if (rule.effect === 'deny') this.denying += by
+  }
+}
+
+/** @returns a visitor that shows a rule only when its pattern, with the identity in it, fits */
+function shownIf(identity: AclIdentity, visit: RuleVisitor, fits: (pattern: string) => boolean): RuleVisitor {
+  return rule => {
+    const pattern = expandAclPattern(rule.pattern, identity)
+    return pattern !== undefined && fits(pattern) && visit(rule)
   }
 }
 
