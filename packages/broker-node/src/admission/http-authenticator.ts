@@ -9,6 +9,7 @@ import { username as usernameSchema } from '../tenancy/model/words.ts'
 import type { HashQueue } from './hash-queue.ts'
 import { attemptOf, type LoginHistory } from './login-history.ts'
 import { REFUSED } from './refusals.ts'
+import { SharedLogins, turnOf } from './shared-logins.ts'
 
 /** What an HTTP login works with. */
 export interface HttpParts {
@@ -43,7 +44,7 @@ export class HttpAuthenticator implements LoginMethod {
   private readonly key = randomBytes(32)
   /** By a digest of the whole claim, under a key of this process: no password is kept. */
   private readonly remembered: Map<string, { step: LoginStep; untilMs: number }> = new Map()
-  private readonly running: Map<string, { claims: Claim[]; result: Promise<LoginStep> }> = new Map()
+  private readonly shared = new SharedLogins()
 
   constructor(source: LoginSourceOf<'http'>, parts: HttpParts) {
     this.source = source
@@ -59,32 +60,18 @@ export class HttpAuthenticator implements LoginMethod {
     const digest = createHmac('sha256', this.key).update(body).digest('base64')
     const known = this.recall(digest)
     if (known !== undefined) return known
-    const running = this.running.get(digest)
-    if (running !== undefined) {
-      running.claims.push(claim)
-      return running.result
-    }
-    const claims = [claim]
-    const result = this.ask(claims, digest, body).finally(() => this.running.delete(digest))
-    this.running.set(digest, { claims, result })
-    return result
+    return this.shared.answer(digest, claim, claims => this.ask(claims, digest, body))
   }
 
-  private async ask(claims: Claim[], digest: string, body: string): Promise<LoginStep> {
+  private async ask(claims: readonly Claim[], digest: string, body: string): Promise<LoginStep> {
     const { queue, history, caller, now } = this.parts
     const [claim] = claims
     if (claim === undefined) return REFUSED.busy
     const attempt = attemptOf(claim, claim.username ?? claim.clientId)
     if (history.waitMs(attempt) > 0) return REFUSED.backOff
-    const turn = {
-      network: attempt.network,
-      bytes: claim.packetBytes,
-      standing: () => history.standing(attempt),
-      isWanted: () => history.waitMs(attempt) === 0 && claims.some(one => !one.caller.isGone),
-    }
     const { url, authorization, timeoutMs } = this.source
     const headers = { 'content-type': 'application/json', ...(authorization === undefined ? {} : { authorization }) }
-    const answer = await queue.run<HttpAnswer | Error>(turn, async () => {
+    const answer = await queue.run<HttpAnswer | Error>(turnOf(claims, attempt, history), async () => {
       try {
         return await caller.call({ url, method: 'POST', headers, body, timeoutMs, answerBytesMax: ANSWER_BYTES_MAX })
       } catch (error) {

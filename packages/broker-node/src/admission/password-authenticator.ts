@@ -4,6 +4,7 @@ import { type HashQueue, isLarge } from './hash-queue.ts'
 import { type Attempt, attemptOf, type LoginHistory } from './login-history.ts'
 import { hashPassword, isHeavyHash, verifyPassword } from './password-hash.ts'
 import { REFUSED } from './refusals.ts'
+import { SharedLogins, turnOf } from './shared-logins.ts'
 import type { UserDirectory } from './user-directory.ts'
 import { VerifiedCache } from './verified-cache.ts'
 
@@ -27,12 +28,6 @@ interface Comparison {
   password: Uint8Array
 }
 
-/** One hash that several equal claims wait for. */
-interface Shared {
-  claims: Claim[]
-  result: Promise<LoginStep>
-}
-
 const CACHE_ENTRIES_MAX = 10_000
 const CACHE_LIFETIME_MS = 300_000
 
@@ -45,7 +40,7 @@ const CACHE_LIFETIME_MS = 300_000
 export class PasswordAuthenticator implements LoginMethod {
   private readonly options: PasswordAuthenticatorOptions
   private readonly cache: VerifiedCache
-  private readonly running: Map<string, Shared> = new Map()
+  private readonly shared = new SharedLogins()
   /** Matches no password; verified against for names that do not exist. */
   private readonly decoyHash: Promise<string>
 
@@ -78,32 +73,18 @@ export class PasswordAuthenticator implements LoginMethod {
   private compareOnce(claim: Claim, attempt: Attempt, comparison: Comparison): Promise<LoginStep> {
     if (isLarge(claim.packetBytes)) return this.compare([claim], attempt, comparison)
     const key = `${comparison.digest}${comparison.passwordHash ?? ''}`
-    const running = this.running.get(key)
-    if (running !== undefined) {
-      running.claims.push(claim)
-      return running.result
-    }
-    const claims = [claim]
-    const result = this.compare(claims, attempt, comparison).finally(() => this.running.delete(key))
-    this.running.set(key, { claims, result })
-    return result
+    return this.shared.answer(key, claim, claims => this.compare(claims, attempt, comparison))
   }
 
-  private async compare(claims: Claim[], attempt: Attempt, comparison: Comparison): Promise<LoginStep> {
+  private async compare(claims: readonly Claim[], attempt: Attempt, comparison: Comparison): Promise<LoginStep> {
     const { history } = this.options
     const { digest, passwordHash } = comparison
     const isHeavy = passwordHash !== undefined && isHeavyHash(passwordHash)
     const queue = isHeavy ? this.options.slowQueue : this.options.queue
     // The caller's packet buffer may be reused while the hash waits its turn.
     const password = Uint8Array.from(comparison.password)
-    const isRight = await queue.run(
-      {
-        network: attempt.network,
-        bytes: claims[0]?.packetBytes ?? 0,
-        standing: () => history.standing(attempt),
-        isWanted: () => history.waitMs(attempt) === 0 && claims.some(({ caller }) => !caller.isGone),
-      },
-      async () => verifyPassword(passwordHash ?? (await this.decoyHash), password),
+    const isRight = await queue.run(turnOf(claims, attempt, history), async () =>
+      verifyPassword(passwordHash ?? (await this.decoyHash), password),
     )
     if (isRight === undefined) return history.waitMs(attempt) > 0 ? REFUSED.backOff : REFUSED.busy
     if (!isRight || passwordHash === undefined) {
