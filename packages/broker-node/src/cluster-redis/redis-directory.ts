@@ -1,10 +1,4 @@
 import type { Directory, DirectoryListener, InstanceName, RouteInterest, Subscription } from '@midge/protocol-core'
-import type { Logger } from '../ports.ts'
-import type { CommandLink } from '../redis/command-link.ts'
-import type { RetryGate } from '../redis/retry-gate.ts'
-import type { ClusterKeys } from './cluster-keys.ts'
-import type { ClusterScript } from './cluster-scripts.ts'
-import type { ControlBus } from './control-bus.ts'
 import {
   decodeInterest,
   decodeSubscription,
@@ -14,27 +8,16 @@ import {
   splitField,
   storedField,
 } from './directory-rows.ts'
-import type { NodeRegistry, Peer } from './node-registry.ts'
+import type { Peer } from './node-registry.ts'
 import { ReplicatedTable, type TableObserver } from './replicated-table.ts'
 import { SettleBarrier } from './settle-barrier.ts'
-import { watchTables } from './table-peers.ts'
-import { type ClusterTimings, LAST_WRITES_MS, TABLE_READ_COUNT } from './timings.ts'
+import { type TableOwnerOptions, watchTables } from './table-peers.ts'
+import { LAST_WRITES_MS, TABLE_READ_COUNT } from './timings.ts'
 
 const ROUTES = 'routes'
 const STORED = 'stored'
 /** Heartbeats that the reaper of a node has to remove its routes before another node does it. */
 const ORPHAN_BEATS = 3
-
-/** What a {@link RedisDirectory} is made of. */
-export interface RedisDirectoryOptions {
-  redis: CommandLink<ClusterScript>
-  gate: RetryGate
-  bus: ControlBus
-  registry: NodeRegistry
-  keys: ClusterKeys
-  timings: ClusterTimings
-  logger: Logger
-}
 
 /**
  * {@link Directory} over Redis: two replicated tables, and the barrier across them.
@@ -43,7 +26,7 @@ export interface RedisDirectoryOptions {
  * former process of this id, a reaper that was wrong, a Redis that lost data), is put right as soon as it is seen.
  */
 export class RedisDirectory implements Directory {
-  private readonly options: RedisDirectoryOptions
+  private readonly options: TableOwnerOptions
   private readonly routes: ReplicatedTable
   private readonly stored: ReplicatedTable
   private readonly barrier: SettleBarrier
@@ -55,7 +38,7 @@ export class RedisDirectory implements Directory {
   private listener: DirectoryListener | undefined
   private poll: NodeJS.Timeout | undefined
 
-  constructor(options: RedisDirectoryOptions) {
+  constructor(options: TableOwnerOptions) {
     this.options = options
     const { registry, timings } = options
     this.barrier = new SettleBarrier({

@@ -7,20 +7,12 @@ import {
   type RecordStore,
   recordConflict,
 } from '@midge/protocol-core'
-import type { Logger } from '../ports.ts'
-import type { CommandLink } from '../redis/command-link.ts'
 import { stopping } from '../redis/errors.ts'
 import { pause } from '../redis/retry.ts'
-import type { RetryGate } from '../redis/retry-gate.ts'
-import type { ClusterKeys } from './cluster-keys.ts'
-import type { ClusterScript } from './cluster-scripts.ts'
-import type { ControlBus } from './control-bus.ts'
-import type { NodeRegistry } from './node-registry.ts'
 import { ReplicatedTable, type TablePoint } from './replicated-table.ts'
 import { SettleBarrier } from './settle-barrier.ts'
-import { watchTables } from './table-peers.ts'
+import { type TableOwnerOptions, watchTables } from './table-peers.ts'
 import {
-  type ClusterTimings,
   RECORDS_BARRIER_MS,
   RECORDS_LOG_BATCHES_MAX,
   RECORDS_READ_COUNT,
@@ -32,16 +24,9 @@ const RECORDS = 'records'
 const REPLICA_TIMEOUT_MS = 1_000
 
 /** What {@link RedisRecords} are made of. */
-export interface RedisRecordsOptions {
-  redis: CommandLink<ClusterScript>
-  gate: RetryGate
-  bus: ControlBus
-  registry: NodeRegistry
-  keys: ClusterKeys
-  timings: ClusterTimings
+export interface RedisRecordsOptions extends TableOwnerOptions {
   /** A write is kept only when a replica has it. */
   waitsForReplica: boolean
-  logger: Logger
 }
 
 /** A write that Redis has and the own listener has not been told of. */

@@ -1,11 +1,27 @@
 import type { Logger } from '../ports.ts'
+import type { CommandLink } from '../redis/command-link.ts'
+import type { RetryGate } from '../redis/retry-gate.ts'
+import type { ClusterKeys } from './cluster-keys.ts'
+import type { ClusterScript } from './cluster-scripts.ts'
 import type { ControlBus } from './control-bus.ts'
 import type { NodeRegistry, Peer } from './node-registry.ts'
 import type { TablePoint } from './replicated-table.ts'
 import type { SettleBarrier } from './settle-barrier.ts'
+import type { ClusterTimings } from './timings.ts'
 
 /** Heartbeats in a row at which a peer's summary has to differ before a table is loaded again. */
 const MISMATCHES_MAX = 2
+
+/** What whoever keeps replicated tables is made of. */
+export interface TableOwnerOptions {
+  redis: CommandLink<ClusterScript>
+  gate: RetryGate
+  bus: ControlBus
+  registry: NodeRegistry
+  keys: ClusterKeys
+  timings: ClusterTimings
+  logger: Logger
+}
 
 /** A table as its node's peers know it. */
 export interface WatchedTable {
