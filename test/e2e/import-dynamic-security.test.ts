@@ -6,8 +6,9 @@ import { after, before, test } from 'node:test'
 import { freePort } from '../support/broker-under-test.ts'
 import { connectClient } from '../support/clients.ts'
 import { MidgeNode, watchNodes } from '../support/midge-node.ts'
+import { startMosquitto } from '../support/mosquitto-process.ts'
+import { topicsPassing } from '../support/passing-topics.ts'
 import { TestProcess } from '../support/test-process.ts'
-import { until } from '../support/until.ts'
 
 const API_KEY = 'midge_operator_key-of-the-import'
 const PLUGIN = '/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so'
@@ -65,9 +66,7 @@ before(async () => {
   const plugin = [`plugin ${PLUGIN}`, `plugin_opt_config_file ${file}`]
   await writeFile(join(folder, 'mosquitto.conf'), [`listener ${port} 127.0.0.1`, 'user root', ...plugin, ''].join('\n'))
   await writeFile(join(folder, 'key'), API_KEY)
-  mosquitto = new TestProcess('mosquitto', 'mosquitto', ['-v', '-c', join(folder, 'mosquitto.conf')])
-  const said = (): string => mosquitto.stdout + mosquitto.stderr
-  await until('Mosquitto to run', () => said().includes('running'), 10_000, said)
+  mosquitto = await startMosquitto(join(folder, 'mosquitto.conf'))
   const admin = ['-h', '127.0.0.1', '-p', String(port), '-u', 'admin', '-P', 'pw', 'dynsec']
   for (const line of COMMANDS.split('\n')) await run('mosquitto_ctrl', ...admin, ...line.split(' '))
   node = await MidgeNode.start({ env: { MIDGE_BOOTSTRAP_API_KEY: API_KEY } })
@@ -81,14 +80,7 @@ after(async () => {
 /** Topics of which a message of one user reaches the other. */
 async function passed(at: number, from: string, to: string): Promise<string[]> {
   const as = (username: string) => connectClient({ port: at, username, password: username.charAt(0) })
-  const [sender, receiver] = [await as(from), await as(to)]
-  await receiver.subscribe('#', 1)
-  for (const topic of TOPICS) await sender.publish(topic, 'x', 1)
-  // What was delivered comes before the answer to what is asked for after it.
-  await receiver.client.unsubscribeAsync('none')
-  await sender.end()
-  await receiver.end()
-  return receiver.received.map(({ topic }) => topic).sort()
+  return topicsPassing(await as(from), await as(to), TOPICS)
 }
 
 test('users, roles and groups of the dynamic security plug-in move, and allow what they allowed', async () => {

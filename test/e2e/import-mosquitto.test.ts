@@ -6,8 +6,9 @@ import { after, before, test } from 'node:test'
 import { freePort } from '../support/broker-under-test.ts'
 import { connectClient } from '../support/clients.ts'
 import { MidgeNode, watchNodes } from '../support/midge-node.ts'
+import { startMosquitto } from '../support/mosquitto-process.ts'
+import { topicsPassing } from '../support/passing-topics.ts'
 import { TestProcess } from '../support/test-process.ts'
-import { until } from '../support/until.ts'
 
 const API_KEY = 'midge_operator_key-of-the-import'
 
@@ -59,13 +60,6 @@ function imported(...args: string[]): Promise<{ code: number | null; out: string
   return midge(conf, '--url', `http://127.0.0.1:${node.ports.http}`, '--key-file', join(folder, 'key'), ...args)
 }
 
-async function startMosquitto(file: string): Promise<TestProcess> {
-  const program = new TestProcess('mosquitto', 'mosquitto', ['-v', '-c', file])
-  const said = (): string => program.stdout + program.stderr
-  await until('Mosquitto to run', () => said().includes('running'), 10_000, said)
-  return program
-}
-
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'midge-e2e-import-'))
   mosquittoPort = await freePort()
@@ -101,14 +95,7 @@ after(async () => {
 async function passed(port: number, from: string, to: string): Promise<string[]> {
   const as = (name: string) =>
     connectClient({ port, username: name, password: `pass of ${name}`, clientId: `${name}-client` })
-  const [sender, receiver] = [await as(from), await as(to)]
-  await receiver.subscribe('#', 1)
-  for (const topic of TOPICS) await sender.publish(topic, 'x', 1)
-  // What was delivered comes before the answer to what is asked for after it.
-  await receiver.client.unsubscribeAsync('none')
-  await sender.end()
-  await receiver.end()
-  return receiver.received.map(({ topic }) => topic).sort()
+  return topicsPassing(await as(from), await as(to), TOPICS)
 }
 
 test('a dry run says what would be taken, and which lines not, and writes nothing', async () => {

@@ -6,8 +6,9 @@ import { after, before, test } from 'node:test'
 import { decideAcl, RuleBook } from '@midge/protocol-core'
 import mqtt from 'mqtt'
 import { freePort } from '../support/broker-under-test.ts'
-import { TestProcess } from '../support/test-process.ts'
-import { until, within } from '../support/until.ts'
+import { startMosquitto } from '../support/mosquitto-process.ts'
+import type { TestProcess } from '../support/test-process.ts'
+import { within } from '../support/until.ts'
 
 /** Lines of an `acl_file`, whose meaning here is that of rules of type `pattern`. */
 const PATTERNS = ['dev/%u/#', 'client/%c/+', 'both/%u/%c', 'part/x-%u-y/z', 'plain/+/b', '%u/first', '$odd/%u']
@@ -62,9 +63,7 @@ before(async () => {
   await writeFile(join(folder, 'acl'), `${acl}\n`)
   const lines = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'user root', `acl_file ${join(folder, 'acl')}`]
   await writeFile(join(folder, 'mosquitto.conf'), `${lines.join('\n')}\n`)
-  mosquitto = new TestProcess('mosquitto', 'mosquitto', ['-v', '-c', join(folder, 'mosquitto.conf')])
-  const said = (): string => mosquitto.stdout + mosquitto.stderr
-  await until('Mosquitto to run', () => said().includes('running'), 10_000, said)
+  mosquitto = await startMosquitto(join(folder, 'mosquitto.conf'))
 })
 after(async () => {
   await mosquitto?.kill9()

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { freePort } from './broker-under-test.ts'
 import { type ClientOptions, connectClient, type TestClient } from './clients.ts'
 import { PASSWORD, USER } from './midge-node.ts'
-import { TestProcess } from './test-process.ts'
+import { startMosquitto } from './mosquitto-process.ts'
+import type { TestProcess } from './test-process.ts'
 import { until } from './until.ts'
 
 /** What a bridge may speak; `undefined` leaves it to Mosquitto. */
@@ -26,11 +27,11 @@ export class MosquittoBridge {
   private readonly folder: string
   private readonly program: TestProcess
 
-  private constructor(port: number, name: string, folder: string) {
-    this.port = port
-    this.name = name
-    this.folder = folder
-    this.program = new TestProcess('mosquitto', 'mosquitto', ['-v', '-c', join(folder, 'mosquitto.conf')])
+  private constructor(of: { port: number; name: string; folder: string }, program: TestProcess) {
+    this.port = of.port
+    this.name = of.name
+    this.folder = of.folder
+    this.program = program
   }
 
   /** Starts it and waits until it accepts connections; see {@link untilBridged} for the bridge. */
@@ -54,13 +55,7 @@ export class MosquittoBridge {
     ]
     if (options.version !== undefined) lines.push(`bridge_protocol_version ${options.version}`)
     await writeFile(join(folder, 'mosquitto.conf'), `${lines.join('\n')}\n`)
-    const bridge = new MosquittoBridge(port, name, folder)
-    const isReady = (): boolean => {
-      if (!bridge.program.isRunning) throw new Error(`Mosquitto ended\n${bridge.tail()}`)
-      return bridge.log.includes('running')
-    }
-    await until('Mosquitto to run', isReady, 10_000, () => bridge.tail())
-    return bridge
+    return new MosquittoBridge({ port, name, folder }, await startMosquitto(join(folder, 'mosquitto.conf')))
   }
 
   /** Everything that Mosquitto has logged. */
