@@ -22,6 +22,8 @@ const PROGRAMS = {
   mosquitto_pub: 'mosquitto-clients',
   mosquitto_sub: 'mosquitto-clients',
   openssl: 'openssl',
+  // A terminal for the commands that ask.
+  script: 'bsdutils',
 }
 const FILE_TIMEOUT_MS = 300_000
 
